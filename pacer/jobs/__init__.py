@@ -1,0 +1,1 @@
+"""Jobs between gateway and workers: messages, Redis keys, Lua scripts and event streams."""

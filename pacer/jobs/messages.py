@@ -1,0 +1,137 @@
+"""What travels through the store: frozen, typed, self-contained. A worker needs nothing but the job to draw it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from schedules.table import BaseKind, Table, UncondMode
+
+JobState = Literal["queued", "running", "completed", "failed", "cancelled", "expired"]
+ImageFormat = Literal["png", "jpeg", "webp"]
+EventKind = Literal["queued", "started", "step", "requeued", "completed", "failed", "cancelled", "expired"]
+
+TERMINAL: frozenset[JobState] = frozenset({"completed", "failed", "cancelled", "expired"})
+
+
+class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Table on the wire: little-endian float64 bytes, row-major."""
+
+    t: bytes
+    c: bytes
+    w: bytes
+    uncond: tuple[UncondMode, ...]
+    X: bytes
+    base: tuple[BaseKind, ...]
+
+    @classmethod
+    def of(cls, table: Table) -> TableMessage:
+        """Pack a table."""
+        t, c, w, rows = (np.ascontiguousarray(a, dtype="<f8").tobytes() for a in (table.t, table.c, table.w, table.X))
+        return cls(t, c, w, table.uncond, rows, table.base)
+
+    def table(self) -> Table:
+        """Unpack and check the table.
+
+        Raises:
+            TableError: the numbers are no sampler.
+        """
+        t, c, w, rows = (np.frombuffer(data, dtype="<f8") for data in (self.t, self.c, self.w, self.X))
+        return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base)
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the gateway decided to spend, and what it expects for it."""
+
+    model: str
+    schedule: str
+    """Registry id model/solver/steps, or 'custom'."""
+    solver: str
+    steps: int
+    evaluations: int
+    """Network forwards for one image, guidance counted."""
+    sigmas: tuple[float, ...]
+    predicted_seconds: float | None
+    """Service time of one image without queueing, None until a worker has measured."""
+    predicted_quality_db: tuple[float, float, float] | None
+    """PSNR to the teacher: mean, low, high; None without evidence."""
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One image to draw."""
+
+    id: str
+    prompt: str
+    negative_prompt: str
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    width: int
+    height: int
+    guidance_scale: float
+    plan: Plan
+    table: TableMessage
+    image_format: ImageFormat = "png"
+    compression: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    """Quality 0..100 of jpeg and webp."""
+    embed_metadata: bool = True
+    """Whether a PNG carries prompt, seed, model and schedule."""
+    deadline_s: float | None = None
+    """Seconds from arrival after which the image is worth nothing."""
+
+    @property
+    def model(self) -> str:
+        """The model that draws it."""
+        return self.plan.model
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job handed to a worker, with the fence that its results must carry."""
+
+    job: Job
+    fence: int
+    attempt: int
+    """1 on the first try."""
+    submitted_ms: int
+    """Store time."""
+    claimed_ms: int
+    """Store time."""
+
+
+class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds that a finished job took."""
+
+    queue: float
+    encode: float
+    denoise: float
+    decode: float
+    service: float
+    """From claim to finish."""
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """What is known of a job."""
+
+    id: str
+    status: JobState
+    step: int
+    total: int
+    plan: Plan
+    attempt: int
+    submitted_ms: int
+    finished_ms: int | None
+    timings: Timings | None
+    error_kind: str | None
+    error_detail: str | None
+    image_format: ImageFormat
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One entry of a job's event stream."""
+
+    id: str
+    """Stream id, as SSE's Last-Event-ID has it."""
+    kind: EventKind
+    step: int
+    total: int
+    detail: str | None = None

@@ -1,0 +1,63 @@
+"""Settings: every one has a default, a line of documentation, and an environment variable PACER_<NAME>."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can set; read once at start, frozen afterwards."""
+
+    model_config = SettingsConfigDict(env_prefix="PACER_", frozen=True, extra="forbid")
+
+    redis_url: str | None = Field(
+        default=None, description="Redis >= 7.0 or Valkey to use; without it `pacer up` starts its own store."
+    )
+    data_dir: Path = Field(default=Path("data"), description="Folder of the embedded store's append-only file.")
+    host: str = Field(default="127.0.0.1", description="Address on which the gateway listens.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port on which the gateway listens.")
+    worker_metrics_port: int = Field(
+        default=9101, ge=0, le=65535, description="Port of a worker's own /metrics; 0 turns it off."
+    )
+    models: tuple[str, ...] = Field(
+        default=("shapes-64",), description="Models served, as a JSON list of names or local folders."
+    )
+    api_keys: tuple[str, ...] = Field(
+        default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."
+    )
+    max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body accepted, in bytes.")
+    max_prompt_chars: int = Field(default=4_000, ge=1, description="Longest prompt accepted, in characters.")
+    max_steps: int = Field(default=100, ge=1, le=1_000, description="Most steps that a request may ask for.")
+    default_steps: int = Field(default=10, ge=1, description="Steps of a request that names no budget.")
+    quality_steps: dict[Literal["low", "medium", "high"], int] = Field(
+        default={"low": 4, "medium": 8, "high": 16},
+        description="Step budgets that OpenAI's quality levels stand for; auto is default_steps.",
+    )
+    max_images: int = Field(default=10, ge=1, le=10, description="Most images of one request (OpenAI's n).")
+    queue_limit: int = Field(default=256, ge=1, description="Jobs that may wait per model before 429.")
+    sync_timeout_s: float = Field(
+        default=120.0, gt=0, description="Seconds that /v1/images/generations waits for its images."
+    )
+    best_effort_slack_s: float = Field(
+        default=60.0, gt=0, description="Slack in seconds given to jobs without a deadline; orders them against others."
+    )
+    result_ttl_s: int = Field(default=3_600, ge=1, description="Seconds that a finished job and its image are kept.")
+    lease_s: float = Field(default=12.0, gt=0, description="Seconds after which an unattended job goes to another worker.")
+    beat_s: float = Field(default=2.0, gt=0, description="Seconds between a worker's beats.")
+    max_attempts: int = Field(default=3, ge=1, description="Times that a job is tried before it fails.")
+    max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
+    slots: int = Field(default=32, ge=1, description="Requests that a worker holds at once.")
+    device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda or cuda:N.")
+    torch_threads: int = Field(default=0, ge=0, description="Threads of torch on the CPU; 0 leaves torch's choice.")
+    embed_metadata: bool = Field(
+        default=True, description="Whether PNGs carry prompt, seed, model and schedule in a text chunk."
+    )
+    registry_dir: Path | None = Field(
+        default=None, description="Folder of further schedule artefacts, searched before the shipped ones."
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")

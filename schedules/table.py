@@ -1,0 +1,110 @@
+"""A sampler as one lower-triangular matrix.
+
+Every sampler in common use is linear in the starting noise and in the network's outputs. With
+
+    H   = [b_0, ..., b_{B-1}, y_0, ..., y_{E-1}]     base latents, then each network output so far
+    x_k = X[k] @ H                                    the sample before evaluation k; x_E is the result
+    y_k = combine(net(c[k] x_k, t[k], prompt), net(c[k] x_k, t[k], negative), g[k])
+
+the sampler is the numbers (t, c, w, uncond, X), worked out once in float64. `w` is a relative guidance weight: at a
+caller's guidance scale G, g[k] = 1 + w[k] (G - 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+UncondMode = Literal["fresh", "reused", "skipped"]
+BaseKind = Literal["noise", "image", "draw"]
+
+UNCOND_MODES: tuple[UncondMode, ...] = ("fresh", "reused", "skipped")
+
+
+class TableError(ValueError):
+    """A table that is not one; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A sampler with E evaluations over B base latents.
+
+    Attributes:
+        t: the network's own time of each evaluation, shape (E,), float64.
+        c: the scale of the network's input, shape (E,), float64.
+        w: the relative guidance weight, shape (E,), float64, >= 0.
+        uncond: what happens to the unconditional output at each evaluation: evaluated afresh, the last one reused,
+            or skipped (then w is 0), length E.
+        X: the rows, shape (E + 1, B + E), float64; row k is zero from column B + k on.
+        base: what each base latent is, length B; the first is the starting noise.
+
+    Raises:
+        TableError: a field has the wrong shape, is not finite, or breaks the triangle.
+    """
+
+    t: FloatArray
+    c: FloatArray
+    w: FloatArray
+    uncond: tuple[UncondMode, ...]
+    X: FloatArray
+    base: tuple[BaseKind, ...] = ("noise",)
+
+    def __post_init__(self) -> None:
+        for name in ("t", "c", "w", "X"):
+            value = np.array(getattr(self, name), dtype=np.float64)
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        self._check_shapes()
+        self._check_values()
+
+    def _check_shapes(self) -> None:
+        if self.t.ndim != 1 or self.t.size == 0:
+            raise TableError(f"t: must have shape (E,) with E >= 1, has {self.t.shape}")
+        count = self.t.size
+        for name in ("c", "w"):
+            if getattr(self, name).shape != (count,):
+                raise TableError(f"{name}: must have shape ({count},) as t has, has {getattr(self, name).shape}")
+        if len(self.uncond) != count:
+            raise TableError(f"uncond: must have {count} entries as t has, has {len(self.uncond)}")
+        if not self.base or self.base[0] != "noise":
+            raise TableError(f"base: must begin with 'noise', is {self.base}")
+        expected = (count + 1, len(self.base) + count)
+        if self.X.shape != expected:
+            raise TableError(f"X: must have shape {expected}, has {self.X.shape}")
+
+    def _check_values(self) -> None:
+        for name in ("t", "c", "w", "X"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise TableError(f"{name}: must be finite")
+        if (self.w < 0).any():
+            raise TableError("w: must not be negative")
+        for k, mode in enumerate(self.uncond):
+            if mode not in UNCOND_MODES:
+                raise TableError(f"uncond[{k}]: must be one of {', '.join(UNCOND_MODES)}, is {mode!r}")
+            if mode == "skipped" and self.w[k] != 0:
+                raise TableError(f"w[{k}]: must be 0 where the unconditional output is skipped, is {self.w[k]}")
+        if "reused" in self.uncond and self.uncond.index("reused") < self._first_fresh():
+            raise TableError("uncond: nothing to reuse before the first fresh unconditional output")
+        if np.triu(self.X[:, len(self.base) :], k=0)[: self.evaluations_count].any():
+            raise TableError("X: a row uses an output that is not there yet; it must be lower-triangular")
+
+    def _first_fresh(self) -> int:
+        return self.uncond.index("fresh") if "fresh" in self.uncond else len(self.uncond)
+
+    @property
+    def evaluations_count(self) -> int:
+        """E, the number of rows that call the network."""
+        return int(self.t.size)
+
+    def network_evaluations(self, guidance_scale: float) -> int:
+        """Forwards of the network for one image: E, and one more per fresh unconditional output when guided."""
+        guided = guidance_scale != 1.0
+        return self.evaluations_count + (self.uncond.count("fresh") if guided else 0)
+
+    def guidance(self, guidance_scale: float) -> FloatArray:
+        """The guidance weight of each evaluation, g = 1 + w (G - 1), shape (E,), float64."""
+        return 1.0 + self.w * (guidance_scale - 1.0)

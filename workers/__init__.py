@@ -1,0 +1,1 @@
+"""Compute: everything that runs a network."""

@@ -1,0 +1,1 @@
+"""shapes-64, the embedded model: its language, its pictures, its recogniser and its training."""

@@ -1,0 +1,48 @@
+# make demo     pictures under a budget, in one minute (install aside)
+# make up       the whole system on this machine, until Ctrl-C
+# make test     lint, types, import rules, the whole test suite
+# make check    the same without the tests
+# make format   lay out the code as `make check` wants it
+# make install  only the virtual environment
+#
+# PYTHON=...             which interpreter makes the environment
+# PACER_TORCH_INDEX=...  which package index torch is taken from
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.PHONY: help install demo up test check format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt scripts/venv.sh
+	@scripts/venv.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python scripts/demo.py
+
+up: $(STAMP)
+	@$(BIN)/pacer up
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One thread per process: the tests run side by side, and the machine has few cores.
+test: check
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

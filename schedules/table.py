@@ -19,10 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Prediction = Literal["flow", "epsilon", "v_prediction", "sample"]
 UncondMode = Literal["fresh", "reused", "skipped"]
 BaseKind = Literal["noise", "image", "draw"]
 
 UNCOND_MODES: tuple[UncondMode, ...] = ("fresh", "reused", "skipped")
+
+
+def all_fresh(count: int) -> tuple[UncondMode, ...]:
+    """The unconditional output evaluated afresh at each of `count` evaluations."""
+    fresh: UncondMode = "fresh"
+    return (fresh,) * count
 
 
 class TableError(ValueError):
@@ -100,11 +108,90 @@ class Table:
         """E, the number of rows that call the network."""
         return int(self.t.size)
 
+    @property
+    def draws_count(self) -> int:
+        """How many seeded noises the sampler draws beside the starting one."""
+        return self.base.count("draw")
+
+    def uncond_sources(self) -> tuple[int | None, ...]:
+        """The evaluation whose unconditional output each row combines with, length E.
+
+        Row k itself where it is fresh, the last fresh one before k where it is reused, None where it is skipped.
+        """
+        sources: list[int | None] = []
+        latest: int | None = None
+        for k, mode in enumerate(self.uncond):
+            latest = k if mode == "fresh" else latest
+            sources.append(None if mode == "skipped" else latest)
+        return tuple(sources)
+
+    def forwards(self, guidance_scale: float) -> IntArray:
+        """Forwards of the network for one image at each row: 1, or 2 where guided and fresh, shape (E,), int64."""
+        guided = guidance_scale != 1.0
+        return np.array([1 + (guided and mode == "fresh") for mode in self.uncond], dtype=np.int64)
+
     def network_evaluations(self, guidance_scale: float) -> int:
         """Forwards of the network for one image: E, and one more per fresh unconditional output when guided."""
-        guided = guidance_scale != 1.0
-        return self.evaluations_count + (self.uncond.count("fresh") if guided else 0)
+        return int(self.forwards(guidance_scale).sum())
 
     def guidance(self, guidance_scale: float) -> FloatArray:
         """The guidance weight of each evaluation, g = 1 + w (G - 1), shape (E,), float64."""
         return 1.0 + self.w * (guidance_scale - 1.0)
+
+    def x0_rows(self, sigmas: FloatArray, prediction: Prediction) -> FloatArray:
+        """The preview of the clean image after each evaluation, as rows over the same history.
+
+        The network's input c x is alpha x0 + beta n, with (alpha, beta) = (1 - sigma, sigma) for a flow and
+        (1, sigma) / sqrt(1 + sigma^2) for the others, whatever coordinates the rows themselves are in.
+
+        Args:
+            sigmas: the noise level of each evaluation, shape (E,), >= 0; of a stock VP model sqrt((1 - abar) / abar).
+            prediction: what the network's output stands for.
+
+        Returns:
+            Rows of shape (E, B + E), float64: x0_k = rows[k] @ H, using the outputs y_0 to y_k.
+
+        Raises:
+            TableError: there is not one sigma for each evaluation.
+        """
+        sigmas = np.asarray(sigmas, dtype=np.float64)
+        if sigmas.shape != self.t.shape:
+            raise TableError(f"sigmas: must have shape {self.t.shape}, one for each evaluation, has {sigmas.shape}")
+        of_input, of_output = _clean_weights(sigmas, prediction)
+        rows = (of_input * self.c)[:, None] * self.X[:-1]
+        rows[np.arange(sigmas.size), len(self.base) + np.arange(sigmas.size)] += of_output
+        return rows
+
+    def difference(self, other: Table, *, tolerance: float = 0.0) -> str | None:
+        """Say where two tables part, or None where they are the same sampler.
+
+        Args:
+            other: the table to compare with.
+            tolerance: the largest difference allowed, relative to max(1, largest magnitude of the field), >= 0.
+        """
+        for name in ("uncond", "base"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                return f"{name}: {mine} against {theirs}"
+        for name in ("t", "c", "w", "X"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine.shape != theirs.shape:
+                return f"{name}: shape {mine.shape} against {theirs.shape}"
+            gap = np.abs(mine - theirs)
+            if gap.max() > tolerance * max(1.0, float(np.abs(mine).max())):
+                place = tuple(int(i) for i in np.unravel_index(gap.argmax(), gap.shape))
+                return f"{name}{list(place)}: {float(mine[place])!r} against {float(theirs[place])!r}"
+        return None
+
+
+def _clean_weights(sigmas: FloatArray, prediction: Prediction) -> tuple[FloatArray, FloatArray]:
+    """The weights (a, b) of x0 = a (c x) + b y."""
+    one = np.ones_like(sigmas)
+    scale = np.sqrt(1.0 + sigmas**2)
+    weights: dict[Prediction, tuple[FloatArray, FloatArray]] = {
+        "flow": (one, -sigmas),
+        "epsilon": (scale, -sigmas),
+        "v_prediction": (1.0 / scale, -sigmas / scale),
+        "sample": (0.0 * one, one),
+    }
+    return weights[prediction]

@@ -1,0 +1,40 @@
+"""DPM-Solver++(2M): an exponential integrator on the predicted clean image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from schedules.compile.problem import Problem
+from schedules.table import FloatArray
+
+
+def dpmpp_2m_rows(problem: Problem) -> FloatArray:
+    """DPM-Solver++(2M), midpoint form; first order on the first step and on the last one to sigma 0.
+
+    Flow or variance-exploding coordinates, X of shape (steps + 1, 1 + steps) (Lu et al. 2022, algorithm 2).
+    """
+    rows = problem.start(unit_variance=True)
+    log_snr = problem.noise.log_snr(problem.sigmas)
+    clean: list[FloatArray] = []
+    for k in range(problem.steps):
+        clean.append(problem.clean(k, rows[k]))
+        target = clean[k] if k == 0 else clean[k] + _slope_share(log_snr, k) * (clean[k] - clean[k - 1])
+        rows[k + 1] = first_order_row(problem, k, rows[k], target)
+    return rows
+
+
+def _slope_share(log_snr: FloatArray, k: int) -> float:
+    """1 / (2 r), r = h_{k-1} / h_k; 0 where a step is infinitely long: there the slope says nothing."""
+    step, before = log_snr[k + 1] - log_snr[k], log_snr[k] - log_snr[k - 1]
+    return float(0.5 * step / before) if np.isfinite(step) else 0.0
+
+
+def first_order_row(problem: Problem, k: int, state: FloatArray, target: FloatArray) -> FloatArray:
+    """From sigma_k to sigma_{k+1} towards a clean image held constant, exactly.
+
+    x' = (sigma' / sigma) x + (alpha' - alpha sigma' / sigma) x0, which is alpha' (1 - e^{-h}) beside x0.
+    """
+    alpha, alpha_next = problem.noise.alpha(problem.sigmas[k : k + 2])
+    ratio = problem.sigmas[k + 1] / problem.sigmas[k]
+    row: FloatArray = ratio * state + (alpha_next - alpha * ratio) * target
+    return row

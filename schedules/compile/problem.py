@@ -1,0 +1,96 @@
+"""What all compilers share: the state and the network's outputs as rows over the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from schedules.noise import NoiseError, NoiseSchedule
+from schedules.table import FloatArray, Prediction
+
+_NOISE_KINDS: dict[Prediction, tuple[str, ...]] = {
+    "flow": ("flow",),
+    "epsilon": ("vp",),
+    "v_prediction": ("vp",),
+    "sample": ("flow", "vp"),
+}
+
+
+class CompileError(ValueError):
+    """A solver, grid or prediction that cannot be compiled; the message names which."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """A grid and what the network predicts on it.
+
+    A row stands for a vector in the span of the history [starting noise, y_0, ..., y_{steps-1}], shape (1 + steps,).
+    """
+
+    sigmas: FloatArray
+    prediction: Prediction
+    noise: NoiseSchedule
+
+    @classmethod
+    def of(cls, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule) -> Problem:
+        """Check and pack.
+
+        Raises:
+            CompileError: names the argument.
+        """
+        sigmas = np.array(sigmas, dtype=np.float64)
+        if sigmas.ndim != 1 or sigmas.size < 2:
+            raise CompileError(f"sigmas: must have shape (steps + 1,) with steps >= 1, has {sigmas.shape}")
+        if not np.isfinite(sigmas).all():
+            raise CompileError("sigmas: must be finite")
+        if (np.diff(sigmas) >= 0).any() or sigmas[-1] < 0:
+            raise CompileError("sigmas: must fall strictly, the last >= 0")
+        if noise.kind not in _NOISE_KINDS.get(prediction, ()):
+            raise CompileError(f"prediction: {prediction!r} does not go with the noise schedule {noise.kind!r}")
+        try:
+            noise.time(sigmas)
+        except NoiseError as error:
+            raise CompileError(str(error)) from error
+        return cls(sigmas, prediction, noise)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the grid has."""
+        return self.sigmas.size - 1
+
+    def start(self, *, unit_variance: bool) -> FloatArray:
+        """An empty X with its first row, the starting noise, filled in; shape (steps + 1, 1 + steps).
+
+        Args:
+            unit_variance: whether a variance-preserving sampler takes the noise for the whole state, as DDIM and the
+                exponential integrators do, or only for its noisy part, as the samplers of Karras et al. do.
+        """
+        rows = np.zeros((self.steps + 1, 1 + self.steps))
+        first = self.sigmas[0]
+        scale = 1.0 if self.noise.kind == "flow" else np.sqrt(1.0 + first**2) if unit_variance else first
+        rows[0, 0] = scale
+        return rows
+
+    def clean(self, k: int, state: FloatArray) -> FloatArray:
+        """The predicted clean image x0 at evaluation k, as a row; the network saw `state`."""
+        sigma = self.sigmas[k]
+        output = self._output(k)
+        if self.prediction == "sample":
+            return output
+        clean: FloatArray = state - sigma * output
+        if self.prediction == "v_prediction":  # c^2 x - sigma c v, Salimans and Ho 2022, appendix D
+            clean = state / (1.0 + sigma**2) - sigma / np.sqrt(1.0 + sigma**2) * output
+        return clean
+
+    def derivative(self, k: int, state: FloatArray) -> FloatArray:
+        """dx/dsigma at evaluation k, as a row; the network saw `state`."""
+        if self.prediction in ("flow", "epsilon"):
+            return self._output(k)
+        slope: FloatArray = (state - self.clean(k, state)) / self.sigmas[k]
+        return slope
+
+    def _output(self, k: int) -> FloatArray:
+        row = np.zeros(1 + self.steps)
+        row[1 + k] = 1.0
+        return row

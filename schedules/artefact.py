@@ -6,75 +6,80 @@ repaired.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from schedules.table import FloatArray, Table, TableError, UncondMode
+from schedules.compile import SOLVERS, compile_table
+from schedules.evidence import Evidence, Figure, Provenance, Sha256, Strict, ValidFor
+from schedules.grids import MAX_STEPS
+from schedules.noise import FLOW, NoiseSchedule, vp_of_betas
+from schedules.table import BaseKind, FloatArray, Prediction, Table, UncondMode
 
-Prediction = Literal["flow", "epsilon", "v_prediction", "sample"]
-MAX_STEPS = 1000
+__all__ = [
+    "ArtefactError",
+    "BetaSchedule",
+    "Entry",
+    "Evidence",
+    "Figure",
+    "Prediction",
+    "Provenance",
+    "Schedule",
+    "StoredTable",
+    "ValidFor",
+    "parse",
+    "read",
+    "write",
+]
+
+RECOMPILED_TOLERANCE = 1e-12
+"""How far a formula solver's stored table may be from its recompilation: another machine's last digits."""
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
+SolverName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
 class ArtefactError(ValueError):
     """A schedule artefact that is malformed; the message names the field and the reason."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class BetaSchedule(Strict):
+    """The noise that a variance-preserving model was trained on, as its scheduler's configuration has it."""
+
+    kind: Literal["linear", "scaled_linear"]
+    beta_start: float = Field(gt=0, lt=1)
+    beta_end: float = Field(gt=0, lt=1)
+    train_times: int = Field(default=1000, ge=2)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        self.schedule()
+        return self
+
+    def schedule(self) -> NoiseSchedule:
+        """What the compilers take."""
+        return vp_of_betas(self.kind, self.beta_start, self.beta_end, self.train_times)
 
 
-class ValidFor(_Strict):
-    """Where the schedule was shown to hold."""
-
-    width: Annotated[tuple[int, int], Field(description="least and most pixels")]
-    height: Annotated[tuple[int, int], Field(description="least and most pixels")]
-    guidance_scale: Annotated[tuple[float, float], Field(description="least and most guidance scale")]
-
-
-class Figure(_Strict):
-    """A held-out figure with its bootstrap interval (95 %)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class Evidence(_Strict):
-    """Measured on seeds and prompts that the search never saw, against the many-step teacher at equal seed."""
-
-    psnr_db: Figure
-    latent_mse: Figure
-    task_score: float | None = Field(default=None, ge=0, le=1)
-    seeds: int = Field(ge=1)
-    seed_offset: int = Field(ge=0)
-    teacher_steps: int = Field(ge=1)
-    baselines_psnr_db: dict[str, Figure] = Field(default_factory=dict)
-
-
-class Provenance(_Strict):
-    """How the schedule came about, enough to make it again."""
-
-    method: str
-    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    teacher_steps: int = Field(ge=1)
-    calibration_seeds: int = Field(ge=1)
-    calibration_seed_offset: int = Field(ge=0)
-    prompts_sha256: str
-    date: str
-    code_version: str
-
-
-class LearnedTable(_Strict):
-    """The table itself, for schedules whose coefficients were fitted."""
+class StoredTable(Strict):
+    """The table itself, where the sigmas alone do not give it: fitted, probed, or with searched guidance weights."""
 
     t: tuple[float, ...]
     c: tuple[float, ...]
     w: tuple[float, ...]
     uncond: tuple[UncondMode, ...]
     X: tuple[tuple[float, ...], ...]
+    base: tuple[BaseKind, ...] = ("noise",)
+
+    @classmethod
+    def of(cls, table: Table) -> StoredTable:
+        """Pack a table."""
+        t, c, w = (tuple(values.tolist()) for values in (table.t, table.c, table.w))
+        return cls(t=t, c=c, w=w, uncond=table.uncond, X=tuple(map(tuple, table.X.tolist())), base=table.base)
 
     def table(self) -> Table:
         """The checked table.
@@ -82,7 +87,14 @@ class LearnedTable(_Strict):
         Raises:
             TableError: the numbers are no sampler.
         """
-        return Table(np.array(self.t), np.array(self.c), np.array(self.w), self.uncond, np.array(self.X))
+        return Table(np.array(self.t), np.array(self.c), np.array(self.w), self.uncond, np.array(self.X), self.base)
+
+    @field_validator("X")
+    @classmethod
+    def _rectangular(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if len({len(row) for row in value}) > 1:
+            raise ValueError(f"rows must be equally long, are {[len(row) for row in value]}")
+        return value
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
@@ -90,18 +102,18 @@ class LearnedTable(_Strict):
         return self
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """The schedule of one step budget."""
 
     steps: int = Field(ge=1, le=MAX_STEPS)
     sigmas: tuple[float, ...] = Field(min_length=2, max_length=MAX_STEPS + 1)
-    table: LearnedTable | None = None
+    table: StoredTable | None = None
     evidence: Evidence | None = None
 
     @field_validator("sigmas")
     @classmethod
     def _falling(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(b > a for a, b in zip(value, value[1:], strict=False)):
+        if any(after > before for before, after in pairwise(value)):
             raise ValueError("must not increase")
         if value[-1] < 0:
             raise ValueError(f"the last must be >= 0, is {value[-1]}")
@@ -118,17 +130,18 @@ class Entry(_Strict):
         return np.array(self.sigmas)
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """All budgets of one (model, solver)."""
 
     format: Literal["pacer-schedule/1"]
-    model: str = Field(min_length=1)
+    model: ModelName
     revision: str | None
-    weights_sha256: str
-    dtype: str
+    weights_sha256: Sha256
+    dtype: str = Field(min_length=1)
     quantization: str | None
     prediction: Prediction
-    solver: str = Field(min_length=1)
+    noise: BetaSchedule | None = None
+    solver: SolverName
     order: int = Field(ge=1)
     servable: bool = True
     valid_for: ValidFor
@@ -136,13 +149,42 @@ class Schedule(_Strict):
     entries: tuple[Entry, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _entries_in_order(self) -> Self:
+    def _fields_agree(self) -> Self:
         budgets = [entry.steps for entry in self.entries]
         if budgets != sorted(set(budgets)):
             raise ValueError(f"entries: steps must rise without repeats, are {budgets}")
-        if self.solver == "learned" and any(entry.table is None for entry in self.entries):
-            raise ValueError("entries: a learned schedule must carry its table")
+        if self.prediction == "flow" and self.noise is not None:
+            raise ValueError("noise: a flow model has none")
+        if self.order != SOLVERS.get(self.solver, self.order):
+            raise ValueError(f"order: {self.solver} has order {SOLVERS[self.solver]}, is {self.order}")
+        for index, entry in enumerate(self.entries):
+            self._check_entry(entry, f"entries.{index}")
         return self
+
+    def _check_entry(self, entry: Entry, place: str) -> None:
+        """A table that cannot be compiled must be stored; one that can must be equal to its recompilation."""
+        if self.solver not in SOLVERS:
+            if entry.table is None:
+                raise ValueError(f"{place}.table: must be stored; {self.solver!r} has no compiler")
+            return
+        try:
+            compiled = self._compiled(entry)
+        except ValueError as error:
+            raise ValueError(f"{place}.{error}") from error
+        if entry.table is not None:
+            stored = entry.table.table()
+            compiled = replace(compiled, w=stored.w, uncond=stored.uncond)
+            difference = stored.difference(compiled, tolerance=RECOMPILED_TOLERANCE)
+            if difference is not None:
+                raise ValueError(f"{place}.table.{difference} when compiled from the sigmas")
+
+    def _compiled(self, entry: Entry) -> Table:
+        noise = FLOW if self.noise is None else self.noise.schedule()
+        return compile_table(self.solver, entry.sigma_array(), self.prediction, noise)
+
+    def table(self, entry: Entry) -> Table:
+        """The table of one of the entries: the stored one, or compiled from its sigmas."""
+        return entry.table.table() if entry.table is not None else self._compiled(entry)
 
     def entry(self, steps: int) -> Entry | None:
         """The entry of a step budget, if there is one."""
@@ -157,9 +199,13 @@ def read(path: Path) -> Schedule:
     """Read and check one artefact file.
 
     Raises:
-        ArtefactError: the file is malformed; names the file, the field and the reason.
+        ArtefactError: there is no such file, or it is malformed; names the file, the field and the reason.
     """
-    return parse(path.read_bytes(), source=str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{path}: {error.strerror}") from error
+    return parse(data, source=str(path))
 
 
 def parse(data: bytes | str, *, source: str = "schedule") -> Schedule:
@@ -172,14 +218,13 @@ def parse(data: bytes | str, *, source: str = "schedule") -> Schedule:
         return Schedule.model_validate_json(data)
     except ValidationError as error:
         raise ArtefactError(f"{source}: {_first_problem(error)}") from error
-    except TableError as error:
-        raise ArtefactError(f"{source}: table: {error}") from error
 
 
 def _first_problem(error: ValidationError) -> str:
     problem: Any = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"]) or "document"
-    return f"{place}: {problem['msg']}"
+    place = ".".join(str(part) for part in problem["loc"])
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
 
 
 def write(schedule: Schedule, path: Path) -> None:

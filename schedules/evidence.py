@@ -1,0 +1,76 @@
+"""What an artefact says beside its numbers: where it holds, how well it did, how it came about."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+IsoDate = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Strict(BaseModel):
+    """A frozen record: no unknown fields, no conversions, no nan or inf."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ValidFor(Strict):
+    """Where the schedule was shown to hold."""
+
+    width: Annotated[tuple[int, int], Field(description="least and most pixels")]
+    height: Annotated[tuple[int, int], Field(description="least and most pixels")]
+    guidance_scale: Annotated[tuple[float, float], Field(description="least and most guidance scale")]
+
+    @field_validator("width", "height", "guidance_scale")
+    @classmethod
+    def _least_first(cls, value: tuple[float, float]) -> tuple[float, float]:
+        least, most = value
+        if not 0 < least <= most:
+            raise ValueError(f"must be 0 < least <= most, is {least}, {most}")
+        return value
+
+    def covers(self, *, width: int, height: int, guidance_scale: float) -> bool:
+        """Whether a request is where the schedule was shown to hold."""
+        asked = ((width, self.width), (height, self.height), (guidance_scale, self.guidance_scale))
+        return all(least <= value <= most for value, (least, most) in asked)
+
+
+class Figure(Strict):
+    """A held-out figure with its bootstrap interval (95 %)."""
+
+    mean: float
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low <= self.mean <= self.high:
+            raise ValueError(f"must be low <= mean <= high, is {self.low}, {self.mean}, {self.high}")
+        return self
+
+
+class Evidence(Strict):
+    """Measured on seeds and prompts that the search never saw, against the many-step teacher at equal seed."""
+
+    psnr_db: Figure
+    latent_mse: Figure
+    task_score: float | None = Field(default=None, ge=0, le=1)
+    seeds: int = Field(ge=1)
+    seed_offset: int = Field(ge=0)
+    teacher_steps: int = Field(ge=1)
+    baselines_psnr_db: dict[str, Figure] = Field(default_factory=dict)
+
+
+class Provenance(Strict):
+    """How the schedule came about, enough to make it again."""
+
+    method: str = Field(min_length=1)
+    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    teacher_steps: int = Field(ge=1)
+    calibration_seeds: int = Field(ge=1)
+    calibration_seed_offset: int = Field(ge=0)
+    prompts_sha256: Sha256
+    date: IsoDate
+    code_version: str

@@ -1,0 +1,114 @@
+"""The registry: every schedule artefact at hand, by model, solver and step budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from schedules.artefact import ArtefactError, Entry, Schedule, read
+from schedules.table import Table
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""The artefacts that come with the package."""
+
+
+class ScheduleNotFound(ValueError):  # noqa: N818 - the name says what happened
+    """No such schedule; the message names those that exist."""
+
+
+def artefact_path(folder: Path, model: str, solver: str) -> Path:
+    """Where an artefact lies in a registry folder: <model>/<solver>.json, with the model's "/" as "--"."""
+    return folder / model.replace("/", "--") / f"{solver}.json"
+
+
+def entry_table(schedule: Schedule, entry: Entry) -> Table:
+    """The table of an entry: the stored one, or compiled from its sigmas."""
+    return schedule.table(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Schedules by model and solver, one for each pair, sorted by both."""
+
+    artefacts: tuple[Schedule, ...]
+
+    @classmethod
+    def of(cls, schedules: Iterable[Schedule]) -> Self:
+        """Gather schedules; where two have the same model and solver, the first wins."""
+        first: dict[tuple[str, str], Schedule] = {}
+        for schedule in schedules:
+            first.setdefault((schedule.model, schedule.solver), schedule)
+        return cls(tuple(first[key] for key in sorted(first)))
+
+    @classmethod
+    def load(cls, *folders: Path) -> Self:
+        """Read the artefacts of folders, the shipped ones last; earlier folders win.
+
+        Raises:
+            ArtefactError: a folder is not there, or a file in it is malformed or in the wrong place; names it.
+        """
+        return cls.of(schedule for folder in (*folders, SHIPPED) for schedule in _read_folder(folder))
+
+    def models(self) -> tuple[str, ...]:
+        """The models that have schedules, sorted."""
+        return tuple(dict.fromkeys(schedule.model for schedule in self.artefacts))
+
+    def schedules(self, model: str) -> tuple[Schedule, ...]:
+        """A model's schedules, by solver; none for a model that is not there."""
+        return tuple(schedule for schedule in self.artefacts if schedule.model == model)
+
+    def find(self, schedule_id: str) -> tuple[Schedule, Entry]:
+        """Look up model/solver/steps; the model's name may itself hold a "/".
+
+        Raises:
+            ScheduleNotFound: names the models, solvers or step budgets that exist.
+        """
+        model, solver, steps = _parts(schedule_id)
+        schedules = {schedule.solver: schedule for schedule in self.schedules(model)}
+        if not schedules:
+            raise ScheduleNotFound(f"no schedules for model {model!r}; there are some for {_listed(self.models())}")
+        if solver not in schedules:
+            raise ScheduleNotFound(f"no schedule of {model} for solver {solver!r}; there are {_listed(schedules)}")
+        schedule = schedules[solver]
+        entry = schedule.entry(int(steps)) if steps.isascii() and steps.isdecimal() else None
+        if entry is None:
+            budgets = _listed(str(entry.steps) for entry in schedule.entries)
+            raise ScheduleNotFound(f"no schedule {model}/{solver} for {steps!r} steps; there are {budgets}")
+        return schedule, entry
+
+    def candidates(self, model: str, steps: int) -> tuple[tuple[Schedule, Entry], ...]:
+        """What can serve a model at exactly these steps, the best mean PSNR first, those without evidence last."""
+        found = ((schedule, schedule.entry(steps)) for schedule in self.schedules(model) if schedule.servable)
+        return tuple(sorted(((schedule, entry) for schedule, entry in found if entry is not None), key=_worst_last))
+
+
+def _worst_last(candidate: tuple[Schedule, Entry]) -> tuple[float, str]:
+    schedule, entry = candidate
+    return (float("inf") if entry.evidence is None else -entry.evidence.psnr_db.mean), schedule.solver
+
+
+def _parts(schedule_id: str) -> tuple[str, str, str]:
+    parts = schedule_id.rsplit("/", 2)
+    if len(parts) != 3 or not all(parts):
+        raise ScheduleNotFound(f"a schedule's id is model/solver/steps, not {schedule_id!r}")
+    return parts[0], parts[1], parts[2]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _read_folder(folder: Path) -> list[Schedule]:
+    if not folder.is_dir():
+        raise ArtefactError(f"{folder}: no such folder of schedules")
+    return [_read_placed(path, folder) for path in sorted(folder.rglob("*.json"))]
+
+
+def _read_placed(path: Path, folder: Path) -> Schedule:
+    schedule = read(path)
+    place = artefact_path(folder, schedule.model, schedule.solver)
+    if path != place:
+        raise ArtefactError(f"{path}: must lie at {place}, as its model and solver say")
+    return schedule

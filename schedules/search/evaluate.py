@@ -1,0 +1,75 @@
+"""Figures: errors against the teacher at equal seed, and their bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schedules.evidence import Figure
+from schedules.table import FloatArray
+
+_RESAMPLES = 2000
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSummary:
+    """Latent mean squared errors of a batch of seeds."""
+
+    mean: float
+    median: float
+    p90: float
+
+
+def seed_errors(x: Tensor, reference: Tensor) -> FloatArray:
+    """Mean squared error of each seed, shape (M,), float64.
+
+    Args:
+        x: samples, shape (M, *latent).
+        reference: the teacher's, of the same shape.
+    """
+    return np.asarray((x.double() - reference.double()).square().flatten(1).mean(1).cpu().numpy())
+
+
+def summarise(errors: FloatArray) -> ErrorSummary:
+    """Mean, median and 90th percentile of per-seed errors."""
+    return ErrorSummary(float(errors.mean()), float(np.median(errors)), float(np.quantile(errors, 0.9)))
+
+
+def psnr_db(images: Tensor, reference: Tensor, *, peak: float = 2.0) -> FloatArray:
+    """Peak signal to noise of each image in dB, shape (M,), float64.
+
+    Args:
+        images: pictures in -1..1, shape (M, channels, height, width); values outside are clipped as on the screen.
+        reference: the teacher's pictures.
+        peak: the range of the values.
+    """
+    errors = seed_errors(images.clamp(-1, 1), reference.clamp(-1, 1))
+    return np.asarray(10 * np.log10(peak**2 / np.maximum(errors, _TINY)))
+
+
+def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:
+    """The mean with its 95 % percentile bootstrap interval over seeds (Efron, 1979)."""
+    draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.quantile(values[draws].mean(1), (0.025, 0.975))
+    mean = float(values.mean())
+    return Figure(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
+
+
+def pool(errors: Tensor, *, log: bool = False) -> Tensor:
+    """Pool per-seed errors over their last axis.
+
+    Args:
+        errors: mean squared errors, shape (..., M).
+        log: the geometric mean instead of the mean; ranks by mean PSNR, so that a few seeds that flip to another
+            picture do not decide everything.
+    """
+    return (errors.clamp_min(_TINY).log().mean(-1)).exp() if log else errors.mean(-1)
+
+
+def pooled_error(x: Tensor, reference: Tensor, *, log: bool = False) -> float:
+    """The pooled final error of a batch against its teacher."""
+    return float(pool(torch.from_numpy(seed_errors(x, reference)), log=log))

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedules.search.evaluate import bootstrap, pool, pooled_error, psnr_db, seed_errors, summarise
+
+
+def test_psnr_of_a_known_error() -> None:
+    reference = torch.zeros(2, 3, 4, 4)
+    images = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
+    assert psnr_db(images, reference).tolist() == pytest.approx([20.0, 40.0], abs=1e-4)
+
+
+def test_psnr_sees_clipped_pictures_only() -> None:
+    reference = torch.ones(1, 3, 4, 4)
+    assert psnr_db(reference * 7, reference)[0] > 100
+
+
+def test_seed_errors_and_their_summary() -> None:
+    errors = seed_errors(torch.tensor([[1.0, 1.0], [0.0, 4.0]]), torch.zeros(2, 2))
+    assert errors.tolist() == [1.0, 8.0]
+    summary = summarise(np.arange(11.0))
+    assert (summary.mean, summary.median, summary.p90) == (5.0, 5.0, 9.0)
+
+
+def test_pooling_by_the_mean_and_by_the_geometric_mean() -> None:
+    errors = torch.tensor([1.0, 4.0, 16.0])
+    assert float(pool(errors)) == 7.0
+    assert float(pool(errors, log=True)) == pytest.approx(4.0)
+    assert pooled_error(torch.tensor([[2.0], [0.0]]), torch.zeros(2, 1)) == 2.0
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=40))
+def test_bootstrap_interval_holds_the_mean_and_stays_inside_the_values(values: list[float]) -> None:
+    figure = bootstrap(np.array(values))
+    assert min(values) - 1e-9 <= figure.low <= figure.mean + 1e-9
+    assert figure.mean - 1e-9 <= figure.high <= max(values) + 1e-9
+
+
+def test_bootstrap_interval_has_the_width_of_the_theory() -> None:
+    values = np.random.default_rng(1).normal(size=400)
+    figure = bootstrap(values)
+    assert figure.high - figure.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+    assert figure == bootstrap(values)

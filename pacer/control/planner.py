@@ -1,0 +1,238 @@
+"""From what a caller can spend to what will be run: which schedule, how many evaluations, what to expect for it.
+
+Pure functions over numbers: the registry and the measured speed come in, a plan and its table go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.messages import Plan, WorkerSpeed
+from pacer.models import ModelCard
+from schedules.artefact import Entry, Schedule
+from schedules.compile import SOLVERS, compile_table
+from schedules.grids import GRIDS
+from schedules.registry import Registry, ScheduleNotFound, entry_table
+from schedules.table import FloatArray, Table
+
+CUSTOM = "custom"
+"""The schedule name of a plan that was made from the caller's own sigmas."""
+
+Quality = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRequest:
+    """What a caller asks for, as far as planning goes.
+
+    Attributes:
+        card: the model's card.
+        guidance_scale: at least 1; 1 means unguided.
+        width: pixels.
+        height: pixels.
+        steps: the step budget; None leaves it to sigmas, schedule or the default.
+        schedule: a registry id 'model/solver/steps' or the name of a grid; None takes the best there is.
+        solver: a solver's name; None takes the schedule's own, or the model's.
+        sigmas: the caller's own noise levels, steps + 1 of them.
+    """
+
+    card: ModelCard
+    guidance_scale: float
+    width: int
+    height: int
+    steps: int | None = None
+    schedule: str | None = None
+    solver: str | None = None
+    sigmas: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    name: str
+    solver: str
+    sigmas: tuple[float, ...]
+    table: Table
+    quality: Quality | None = None
+
+
+def plan(
+    request: BudgetRequest,
+    registry: Registry,
+    speed: WorkerSpeed | None,
+    *,
+    default_steps: int = 10,
+    max_steps: int = 100,
+) -> tuple[Plan, Table]:
+    """Decide what to run for a request.
+
+    Args:
+        request: what the caller can spend.
+        registry: the schedules at hand.
+        speed: what workers measured, in seconds; None before they have.
+        default_steps: the budget of a request that names none.
+        max_steps: the largest budget allowed.
+
+    Raises:
+        PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed.
+    """
+    _check_steps(request.steps, max_steps, field="steps")
+    choice = _choose(request, registry, default_steps, max_steps)
+    evaluations = choice.table.network_evaluations(request.guidance_scale)
+    made = Plan(
+        model=request.card.id,
+        schedule=choice.name,
+        solver=choice.solver,
+        steps=len(choice.sigmas) - 1,
+        evaluations=evaluations,
+        sigmas=choice.sigmas,
+        predicted_seconds=None if speed is None else predict_seconds(evaluations, speed),
+        predicted_quality_db=choice.quality,
+    )
+    return made, choice.table
+
+
+def predict_seconds(evaluations: int, speed: WorkerSpeed) -> float:
+    """Service seconds of one image that waits for nobody."""
+    return speed.encode_seconds + evaluations * speed.row_seconds + speed.decode_seconds
+
+
+def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_steps: int) -> _Choice:
+    if request.sigmas is not None:
+        return _custom(request, request.sigmas, max_steps)
+    if request.schedule is not None and "/" in request.schedule:
+        return _registered(request, request.schedule, registry, max_steps)
+    steps = default_steps if request.steps is None else request.steps
+    if request.schedule is not None:
+        return _grid(request, request.schedule, steps)
+    return _best(request, steps, registry) or _grid(request, request.card.grid, steps)
+
+
+def _custom(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -> _Choice:
+    if request.schedule is not None:
+        raise _invalid("sigmas", "sigmas and schedule are two answers to one question; give one of them")
+    check_sigmas(sigmas, request.card, max_steps)
+    if request.steps is not None and request.steps != len(sigmas) - 1:
+        raise _invalid("sigmas", f"{request.steps} steps need {request.steps + 1} sigmas, there are {len(sigmas)}")
+    solver = _solver(request)
+    return _Choice(CUSTOM, solver, sigmas, _compile(request, solver, np.array(sigmas), field="sigmas"))
+
+
+def check_sigmas(sigmas: tuple[float, ...], card: ModelCard, max_steps: int) -> None:
+    """Refuse a caller's sigmas that are no schedule of this model.
+
+    Raises:
+        PacerError: invalid_request, saying which sigma breaks which rule.
+    """
+    if not 2 <= len(sigmas) <= max_steps + 1:
+        raise _invalid("sigmas", f"must have 2 to {max_steps + 1} entries (steps + 1), has {len(sigmas)}")
+    for i, sigma in enumerate(sigmas):
+        if not np.isfinite(sigma):
+            raise _invalid("sigmas", f"must be finite, sigmas[{i}] is {sigma}")
+        if not 0 <= sigma <= card.sigma_max:
+            raise _invalid("sigmas", f"must lie in 0 to {card.sigma_max:g}, sigmas[{i}] is {sigma:g}")
+    for i, (before, after) in enumerate(pairwise(sigmas)):
+        if after >= before:
+            raise _invalid("sigmas", f"must decrease strictly, sigmas[{i}] is {before:g}, sigmas[{i + 1}] is {after:g}")
+    if sigmas[-1] != 0:
+        raise _invalid("sigmas", f"must end in 0, the last is {sigmas[-1]:g}")
+    if sigmas[-2] < card.sigma_min:
+        raise _invalid("sigmas", f"must not fall below {card.sigma_min:g} before the final 0")
+
+
+def _registered(request: BudgetRequest, name: str, registry: Registry, max_steps: int) -> _Choice:
+    _check_belongs(request, name)
+    try:
+        schedule, entry = registry.find(name)
+    except ScheduleNotFound as error:
+        raise PacerError(ErrorKind.schedule_not_found, str(error), field="schedule") from error
+    if request.steps is not None and request.steps != entry.steps:
+        raise _invalid("schedule", f"schedule {name!r} has {entry.steps} steps, the budget says {request.steps}")
+    _check_steps(entry.steps, max_steps, field="schedule")
+    if not schedule.servable:
+        raise _mismatch(f"schedule {name!r} can only be run by `pacer schedules bench`, not served")
+    if not _holds(schedule, request):
+        raise _mismatch(f"schedule {name!r} was shown to hold for {_where_it_holds(schedule)}, not for this request")
+    return _from_entry(schedule, entry)
+
+
+def _check_belongs(request: BudgetRequest, name: str) -> None:
+    """Refuse, by name, the schedule of another model or solver."""
+    parts = name.rsplit("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise _invalid("schedule", f"{name[:120]!r} is not a schedule id; an id is model/solver/steps")
+    model, solver, _ = parts
+    if model != request.card.id:
+        raise _mismatch(f"schedule {name[:120]!r} was optimised for model {model[:80]!r}, not for {request.card.id!r}")
+    if request.solver is not None and solver != request.solver:
+        raise _mismatch(f"schedule {name[:120]!r} was optimised for solver {solver!r}, not for {request.solver!r}")
+
+
+def _best(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | None:
+    """The registry's best entry of this many steps that holds for the request, if there is one."""
+    for schedule, entry in registry.candidates(request.card.id, steps):
+        if request.solver in (None, schedule.solver) and schedule.servable and _holds(schedule, request):
+            return _from_entry(schedule, entry)
+    return None
+
+
+def _from_entry(schedule: Schedule, entry: Entry) -> _Choice:
+    figure = None if entry.evidence is None else entry.evidence.psnr_db
+    quality = None if figure is None else (figure.mean, figure.low, figure.high)
+    name, table = schedule.entry_id(entry.steps), entry_table(schedule, entry)
+    return _Choice(name, schedule.solver, entry.sigmas, table, quality)
+
+
+def _grid(request: BudgetRequest, name: str, steps: int) -> _Choice:
+    """A textbook grid by its name: no evidence, hence no predicted quality."""
+    grid: Callable[[int], FloatArray] | None = GRIDS.get(name)
+    if grid is None:
+        allowed = f"an id model/solver/steps, or one of the grids {', '.join(GRIDS)}"
+        raise PacerError(ErrorKind.schedule_not_found, f"no schedule {name[:120]!r}; give {allowed}", field="schedule")
+    solver = _solver(request)
+    sigmas = grid(steps)
+    return _Choice(name, solver, tuple(sigmas.tolist()), _compile(request, solver, sigmas, field="schedule"))
+
+
+def _compile(request: BudgetRequest, solver: str, sigmas: FloatArray, *, field: str) -> Table:
+    try:
+        # Sigmas that almost touch overflow in the higher orders; the table then says so.
+        with np.errstate(all="ignore"):
+            return compile_table(solver, sigmas, request.card.prediction)
+    except ValueError as error:
+        raise _invalid(field, f"solver {solver!r} cannot run these sigmas: {error}") from error
+
+
+def _holds(schedule: Schedule, request: BudgetRequest) -> bool:
+    return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
+
+
+def _where_it_holds(schedule: Schedule) -> str:
+    valid = schedule.valid_for
+    (w0, w1), (h0, h1), (g0, g1) = valid.width, valid.height, valid.guidance_scale
+    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g}"
+
+
+def _solver(request: BudgetRequest) -> str:
+    """The compiler for sigmas that come without one."""
+    solver = request.solver or request.card.solver
+    if solver not in SOLVERS:
+        raise _invalid("solver", f"no solver {solver[:80]!r}; choose one of {', '.join(SOLVERS)}")
+    return solver
+
+
+def _check_steps(steps: int | None, max_steps: int, *, field: str) -> None:
+    if steps is not None and not 1 <= steps <= max_steps:
+        raise _invalid(field, f"steps must lie in 1 to {max_steps}, is {steps}")
+
+
+def _invalid(field: str, detail: str) -> PacerError:
+    return PacerError(ErrorKind.invalid_request, f"{field}: {detail}", field=field)
+
+
+def _mismatch(detail: str) -> PacerError:
+    return PacerError(ErrorKind.schedule_mismatch, detail, field="schedule")

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pacer.control.planner import BudgetRequest, plan
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.messages import WorkerSpeed
+from pacer.models import ModelCard, load
+from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor
+from schedules.compile import SOLVERS
+from schedules.grids import GRIDS
+from schedules.registry import Registry
+
+CARD = load("shapes-64")
+SPEED = WorkerSpeed(row_seconds=0.01, encode_seconds=0.5, decode_seconds=0.25)
+
+
+def entry(steps: int, psnr: float | None) -> Entry:
+    evidence = None
+    if psnr is not None:
+        figure = Figure(mean=psnr, low=psnr - 1, high=psnr + 2)
+        mse = Figure(mean=0.1, low=0.1, high=0.1)
+        evidence = Evidence(psnr_db=figure, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50)
+    # Not a grid that has a name, so that a test can tell it from the fallback.
+    sigmas = tuple((np.linspace(1, 0, steps + 1) ** 1.5).tolist())
+    return Entry(steps=steps, sigmas=sigmas, evidence=evidence)
+
+
+def schedule(solver: str, entries: dict[int, float | None], **changes: Any) -> Schedule:
+    fields: dict[str, Any] = {
+        "format": "pacer-schedule/1",
+        "model": "shapes-64",
+        "revision": None,
+        "weights_sha256": "0" * 64,
+        "dtype": "float32",
+        "quantization": None,
+        "prediction": "flow",
+        "solver": solver,
+        "order": SOLVERS[solver],
+        "valid_for": ValidFor(width=(64, 64), height=(64, 64), guidance_scale=(1.0, 3.0)),
+        "provenance": Provenance(
+            method="test", teacher_steps=50, calibration_seeds=1, calibration_seed_offset=0,
+            prompts_sha256="0" * 64, date="2026-01-01", code_version="0",
+        ),
+        "entries": tuple(entry(steps, psnr) for steps, psnr in entries.items()),
+    }  # fmt: skip
+    return Schedule(**{**fields, **changes})
+
+
+REGISTRY = Registry.of(
+    [
+        schedule("euler", {4: 20.0, 6: 24.0}),
+        schedule("ab2", {6: 27.0, 8: None}),
+        schedule("unipc-2", {9: 30.0}, servable=False),
+        schedule("ab3", {6: 99.0}, valid_for=ValidFor(width=(64, 64), height=(64, 64), guidance_scale=(4.0, 5.0))),
+        schedule("euler", {6: 50.0}, model="other/model"),
+    ]
+)
+
+
+def ask(**fields: Any) -> BudgetRequest:
+    return BudgetRequest(**{"card": CARD, "guidance_scale": 1.5, "width": 64, "height": 64, **fields})
+
+
+def refused(**fields: Any) -> PacerError:
+    with pytest.raises(PacerError) as caught:
+        plan(ask(**fields), REGISTRY, None)
+    return caught.value
+
+
+def test_a_step_budget_gets_the_schedule_with_the_best_evidence() -> None:
+    made, table = plan(ask(steps=6), REGISTRY, None)
+    assert made.schedule == "shapes-64/ab2/6"
+    assert (made.solver, made.steps, made.predicted_quality_db) == ("ab2", 6, (27.0, 26.0, 29.0))
+    assert table.evaluations_count == 6
+    assert made.sigmas == entry(6, None).sigmas
+
+
+def test_evidence_counts_only_where_the_schedule_holds() -> None:
+    assert plan(ask(steps=6, guidance_scale=4.5), REGISTRY, None)[0].schedule == "shapes-64/ab3/6"
+    assert plan(ask(steps=6, guidance_scale=3.5), REGISTRY, None)[0].schedule == "uniform"
+
+
+def test_a_solver_narrows_the_choice() -> None:
+    assert plan(ask(steps=6, solver="euler"), REGISTRY, None)[0].schedule == "shapes-64/euler/6"
+
+
+def test_without_an_entry_the_models_grid_serves_and_promises_nothing() -> None:
+    made, _ = plan(ask(steps=5), REGISTRY, SPEED)
+    assert (made.schedule, made.solver, made.predicted_quality_db) == ("uniform", "euler", None)
+    assert made.sigmas == pytest.approx(np.linspace(1, 0, 6))
+
+
+def test_what_cannot_be_served_is_never_chosen() -> None:
+    assert plan(ask(steps=9), REGISTRY, None)[0].schedule == "uniform"
+    assert refused(schedule="shapes-64/unipc-2/9").kind is ErrorKind.schedule_mismatch
+
+
+def test_no_budget_at_all_means_the_default() -> None:
+    assert plan(ask(), REGISTRY, None, default_steps=8)[0].schedule == "shapes-64/ab2/8"
+
+
+def test_guidance_costs_a_second_evaluation_per_step() -> None:
+    assert plan(ask(steps=6, guidance_scale=1.0), REGISTRY, None)[0].evaluations == 6
+    assert plan(ask(steps=6, guidance_scale=1.5), REGISTRY, None)[0].evaluations == 12
+
+
+def test_seconds_are_predicted_from_the_measured_speed() -> None:
+    assert plan(ask(steps=6), REGISTRY, SPEED)[0].predicted_seconds == pytest.approx(0.5 + 12 * 0.01 + 0.25)
+    assert plan(ask(steps=6), REGISTRY, None)[0].predicted_seconds is None
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+@pytest.mark.parametrize("solver", list(SOLVERS))
+def test_every_grid_runs_under_every_solver(name: str, solver: str) -> None:
+    made, table = plan(ask(steps=7, schedule=name, solver=solver), REGISTRY, None)
+    assert (made.schedule, made.solver, made.steps) == (name, solver, 7)
+    assert np.isfinite(table.X).all()
+
+
+def test_a_registry_id_is_taken_as_it_is() -> None:
+    made, _ = plan(ask(schedule="shapes-64/euler/4"), REGISTRY, None)
+    assert (made.schedule, made.steps) == ("shapes-64/euler/4", 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "field", "said"),
+    [
+        ({"schedule": "other/model/euler/6"}, ErrorKind.schedule_mismatch, "schedule", "'other/model'"),
+        ({"schedule": "sd3/euler/6"}, ErrorKind.schedule_mismatch, "schedule", "optimised for model 'sd3'"),
+        ({"schedule": "shapes-64/euler/6", "solver": "ab2"}, ErrorKind.schedule_mismatch, "schedule", "solver 'euler'"),
+        ({"schedule": "shapes-64/ab3/6"}, ErrorKind.schedule_mismatch, "schedule", "guidance_scale 4 to 5"),
+        ({"schedule": "shapes-64/euler/7"}, ErrorKind.schedule_not_found, "schedule", "4, 6"),
+        ({"schedule": "shapes-64/heun/6"}, ErrorKind.schedule_not_found, "schedule", "euler"),
+        ({"schedule": "quadratic"}, ErrorKind.schedule_not_found, "schedule", "uniform"),
+        ({"schedule": "shapes-64/6"}, ErrorKind.invalid_request, "schedule", "model/solver/steps"),
+        ({"schedule": "shapes-64/euler/6", "steps": 4}, ErrorKind.invalid_request, "schedule", "6 steps"),
+        ({"schedule": "uniform", "sigmas": (1.0, 0.0)}, ErrorKind.invalid_request, "sigmas", "one of them"),
+        ({"steps": 6, "solver": "rk4"}, ErrorKind.invalid_request, "solver", "euler"),
+        ({"steps": 0}, ErrorKind.invalid_request, "steps", "1 to 100"),
+        ({"steps": 101}, ErrorKind.invalid_request, "steps", "1 to 100"),
+        ({"sigmas": (1.0, 0.5, 0.0), "steps": 3}, ErrorKind.invalid_request, "sigmas", "4 sigmas"),
+        ({"sigmas": (0.0,)}, ErrorKind.invalid_request, "sigmas", "2 to 101"),
+        ({"sigmas": tuple(np.linspace(1, 0, 102))}, ErrorKind.invalid_request, "sigmas", "2 to 101"),
+        ({"sigmas": (1.0, float("nan"), 0.0)}, ErrorKind.invalid_request, "sigmas", "sigmas[1] is nan"),
+        ({"sigmas": (1.5, 0.5, 0.0)}, ErrorKind.invalid_request, "sigmas", "0 to 1"),
+        ({"sigmas": (1.0, -0.5, -1.0)}, ErrorKind.invalid_request, "sigmas", "0 to 1"),
+        ({"sigmas": (1.0, 0.5, 0.5, 0.0)}, ErrorKind.invalid_request, "sigmas", "decrease strictly"),
+        ({"sigmas": (1.0, 0.5)}, ErrorKind.invalid_request, "sigmas", "end in 0"),
+    ],
+)
+def test_a_wrong_request_is_told_what_is_allowed(
+    fields: dict[str, Any], kind: ErrorKind, field: str, said: str
+) -> None:
+    error = refused(**fields)
+    assert (error.kind, error.field) == (kind, field)
+    assert said in error.detail
+
+
+@st.composite
+def own_sigmas(draw: st.DrawFn) -> tuple[float, ...]:
+    levels = draw(st.sets(st.floats(1e-300, 1.0), min_size=1, max_size=20))
+    return (*sorted(levels, reverse=True), 0.0)
+
+
+@given(sigmas=own_sigmas(), solver=st.sampled_from(list(SOLVERS)))
+def test_own_sigmas_are_run_as_given_or_refused(sigmas: tuple[float, ...], solver: str) -> None:
+    request = ask(sigmas=sigmas, solver=solver)
+    # Levels that nearly touch, or nearly vanish, may overflow a solver's coefficients; others must do.
+    if min(-np.diff(np.log(sigmas[:-1])), default=1.0) < 1e-6 or sigmas[-2] < 1e-12:
+        with suppress(PacerError):
+            plan(request, REGISTRY, None)
+        return
+    made, table = plan(request, REGISTRY, None)
+    assert (made.schedule, made.solver, made.sigmas) == ("custom", solver, sigmas)
+    assert np.isfinite(table.X).all()
+
+
+def test_sigmas_stay_above_the_models_least() -> None:
+    card = ModelCard.model_validate_json(CARD.model_dump_json().replace('"sigma_min":0.0', '"sigma_min":0.1'))
+    assert plan(ask(card=card, sigmas=(1.0, 0.1, 0.0)), REGISTRY, None)[0].steps == 2
+    with pytest.raises(PacerError, match=r"0\.1"):
+        plan(ask(card=card, sigmas=(1.0, 0.05, 0.0)), REGISTRY, None)

@@ -1,0 +1,1 @@
+"""Model families: one adapter each over diffusers models, encoders and decoders."""

@@ -1,0 +1,66 @@
+"""Progress in network evaluations, so that the time left is in the unit that costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rich.progress import Progress, TaskID
+from torch import Tensor
+
+from schedules.search.problem import Field, SearchProblem
+
+
+class Meter:
+    """Counts the network's evaluations of a run and shows them.
+
+    Attributes:
+        evaluations: forwards of the network so far.
+    """
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.evaluations = 0
+        self._progress = progress
+        self._task: TaskID | None = None if progress is None else progress.add_task("starting", total=0)
+        self._total = 0.0
+        self._stage_end = 0.0
+
+    def expect(self, evaluations: float) -> None:
+        """Tell the meter how many evaluations the whole run will need at most."""
+        self._total = evaluations
+        self._show()
+
+    def stage(self, name: str, evaluations: float) -> None:
+        """Begin a stage with its share of the expectation; what the last one spared is taken off."""
+        self._total += min(0.0, self.evaluations - self._stage_end)
+        self._stage_end = self.evaluations + evaluations
+        self._show(name)
+
+    def spared(self, evaluations: float) -> None:
+        """Take off what need not be evaluated after all."""
+        self._total -= evaluations
+        self._show()
+
+    def watch(self, problem: SearchProblem) -> SearchProblem:
+        """The same problem with its evaluations counted."""
+        negative = problem.unconditional
+        return replace(
+            problem,
+            conditional=self._counted(problem.conditional),
+            unconditional=None if negative is None else self._counted(negative),
+        )
+
+    def _counted(self, field: Field) -> Field:
+        def counted(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+            self.evaluations += len(x)
+            self._show()
+            return field(x, t, rows)
+
+        return counted
+
+    def _show(self, name: str | None = None) -> None:
+        if self._progress is None or self._task is None:
+            return
+        total = max(self._total, self.evaluations)
+        self._progress.update(self._task, completed=self.evaluations, total=total)
+        if name is not None:
+            self._progress.update(self._task, description=name)

@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/venv.sh
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python -m scripts.demo
 
 up: $(STAMP)
 	@$(BIN)/pacer up

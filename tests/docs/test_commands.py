@@ -1,0 +1,78 @@
+"""The commands of README.md and docs/ do what they say: each bash and python block is run against a whole system.
+
+Only blocks that are fenced as bash or python are run; `make demo`, `make up` and `make test` stand in indented blocks.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scripts.live import live_system
+
+ROOT = Path(__file__).parents[2]
+ADVERTISED = "http://127.0.0.1:8000"
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+
+
+def fenced(page: Path) -> list[tuple[str, str]]:
+    """Language and code of each block."""
+    return re.findall(r"^```(bash|python)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> Iterator[object]:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for index, (language, code) in enumerate(fenced(page)):
+            yield pytest.param(language, code, id=f"{page.name}-{language}-{index}")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with live_system() as url:
+        yield url
+
+
+def run_block(language: str, code: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        [*command, code.replace(ADVERTISED, url)],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("language", "code"), list(blocks()))
+def test_block_runs(language, code, url, tmp_path):
+    done = run_block(language, code, url, tmp_path)
+    assert done.returncode == 0, done.stderr
+    pictures = re.findall(r"\S+\.png", code)
+    assert done.stdout or pictures
+    for name in pictures:
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == (64, 64)
+
+
+def test_event_block_ends_with_the_picture_done(url, tmp_path):
+    code = next(code for _, code in fenced(ROOT / "README.md") if "/events" in code)
+    events = re.findall(r"^event: (\w+)$", run_block("bash", code, url, tmp_path).stdout, re.MULTILINE)
+    assert events[0] == "queued"
+    assert "step" in events
+    assert events[-1] == "completed"
+
+
+def test_readme_advertises_both_commands():
+    text = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake (\w+)", text))
+    assert {"demo", "up"} <= named <= targets

@@ -12,6 +12,8 @@ from schedules.table import BaseKind, Table, UncondMode
 JobState = Literal["queued", "running", "completed", "failed", "cancelled", "expired"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 EventKind = Literal["queued", "started", "step", "requeued", "completed", "failed", "cancelled", "expired"]
+Verdict = Literal["ok", "cancelled", "fenced"]
+"""What the store says of a job that a worker holds: go on, stop because nobody wants it, or stop because it is lost."""
 
 TERMINAL: frozenset[JobState] = frozenset({"completed", "failed", "cancelled", "expired"})
 
@@ -65,7 +67,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     prompt: str
     negative_prompt: str
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     width: int
     height: int
     guidance_scale: float
@@ -96,6 +98,27 @@ class Claim(msgspec.Struct, frozen=True):
     """Store time."""
     claimed_ms: int
     """Store time."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a worker is with a job that it holds."""
+
+    id: str
+    fence: int
+    """The one of the claim."""
+    step: int
+    """Evaluations done, 0..total."""
+
+
+class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker measured of itself, seconds; the planner predicts from it."""
+
+    row_seconds: float
+    """One network forward for one image."""
+    encode_seconds: float
+    """The prompt of one image."""
+    decode_seconds: float
+    """Latents to pixels of one image."""
 
 
 class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,77 @@
+-- Stands before every script: the names of a queue's keys, the store's clock, and the life of a job.
+-- KEYS come from keys.py (QueueKeys.for_scripts). Times are ms of the store's own clock.
+
+local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS)
+local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
+local REMEMBER_S = 86400
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local NOW = now_ms()
+
+local function event(id, kind, step, total, detail)
+  redis.call('XADD', EVENTS .. id, 'MAXLEN', '~', MAX_EVENTS, '*',
+    'kind', kind, 'step', step, 'total', total, 'detail', detail or '')
+end
+
+local function ring(count)
+  for _ = 1, math.min(count, MAX_TOKENS) do redis.call('LPUSH', BELL, 1) end
+  redis.call('LTRIM', BELL, 0, MAX_TOKENS - 1)
+end
+
+-- The busy clock stands still while the queue is empty: the drain rate is that of a queue with work in it.
+local function is_empty()
+  return redis.call('ZCARD', PENDING) == 0 and redis.call('ZCARD', LEASE) == 0
+end
+
+local function busy_ms()
+  local idle, since = unpack(redis.call('HMGET', CLOCK, 'idle_ms', 'idle_since'))
+  return NOW - (idle or 0) - (since and NOW - since or 0)
+end
+
+local function start_clock()
+  local since = redis.call('HGET', CLOCK, 'idle_since')
+  if since then
+    redis.call('HINCRBY', CLOCK, 'idle_ms', NOW - since)
+    redis.call('HDEL', CLOCK, 'idle_since')
+  end
+  if redis.call('LLEN', DRAIN) == 0 then redis.call('LPUSH', DRAIN, busy_ms()) end
+end
+
+local function stop_clock_when_empty()
+  if is_empty() then redis.call('HSETNX', CLOCK, 'idle_since', NOW) end
+end
+
+local function departed()
+  redis.call('LPUSH', DRAIN, busy_ms())
+  redis.call('LTRIM', DRAIN, 0, MAX_DEPARTURES)
+end
+
+-- Ends a job, in whatever hands it is; fields are those of its hash that change with it.
+local function end_job(id, state, ttl_s, fields, detail)
+  local job = JOB .. id
+  redis.call('ZREM', PENDING, id)
+  redis.call('ZREM', LEASE, id)
+  redis.call('HSET', job, 'state', state, 'finished_ms', NOW, unpack(fields))
+  redis.call('HDEL', job, 'spec')
+  local step, total = unpack(redis.call('HMGET', job, 'step', 'total'))
+  event(id, state, step, total, detail)
+  redis.call('EXPIRE', job, ttl_s)
+  redis.call('EXPIRE', EVENTS .. id, ttl_s)
+  redis.call('SET', ENDED .. id, state, 'EX', ttl_s + REMEMBER_S)
+  stop_clock_when_empty()
+end
+
+-- Puts a job back where it stood in the queue, to be drawn from the start; its last holder is fenced out.
+local function requeue(id, detail)
+  local job = JOB .. id
+  redis.call('ZREM', LEASE, id)
+  redis.call('HINCRBY', job, 'fence', 1)
+  redis.call('HSET', job, 'state', 'queued', 'step', 0, 'worker', '')
+  local score, total = unpack(redis.call('HMGET', job, 'score', 'total'))
+  redis.call('ZADD', PENDING, score, id)
+  event(id, 'requeued', 0, total, detail)
+  ring(1)
+end

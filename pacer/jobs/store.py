@@ -1,0 +1,246 @@
+"""The gateway's side of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import msgspec
+import redis.asyncio
+
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs import scripts
+from pacer.jobs.backpressure import retry_after_s
+from pacer.jobs.connection import store_errors
+from pacer.jobs.events import Entry, EventFeed, event_of, is_last, parse_position
+from pacer.jobs.keys import QueueKeys, model_of, queue_keys
+from pacer.jobs.messages import Event, ImageFormat, Job, JobState, JobStatus, Plan, Timings, WorkerSpeed
+from pacer.settings import Settings
+
+_PING_S = 2.0
+_STATUS_FIELDS = (
+    "state",
+    "step",
+    "total",
+    "plan",
+    "attempt",
+    "submitted_ms",
+    "finished_ms",
+    "timings",
+    "error_kind",
+    "error_detail",
+    "format",
+)
+
+
+class JobStore:
+    """Submits jobs and tells how they stand. For one event loop; close it before the client.
+
+    Every method raises PacerError: store_unavailable when the store does not answer, job_not_found for an id that
+    never was, job_gone for a job that ended and was forgotten (remembered for a day).
+    """
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: Settings) -> None:
+        self._client = redis
+        self._settings = settings
+        self._feeds: dict[str, EventFeed] = {}
+
+    async def submit(self, jobs: Sequence[Job], *, predicted_s: float | None) -> None:
+        """Take all jobs of a request into the queue, or none. The same jobs again change nothing.
+
+        Args:
+            jobs: one or more, of one model.
+            predicted_s: predicted service time of one job, seconds; orders jobs with a deadline.
+
+        Raises:
+            PacerError: queue_full with retry_after_s; invalid_request when they could never fit.
+        """
+        keys = queue_keys(_one_model(jobs))
+        limit = self._settings.queue_limit
+        if len(jobs) > limit:
+            raise PacerError(
+                ErrorKind.invalid_request, f"must be at most {limit}, the queue's limit, is {len(jobs)}", field="n"
+            )
+        arguments = [part for job in jobs for part in self._arguments(job, predicted_s)]
+        with store_errors():
+            reply = await scripts.load("submit").run_async(self._client, keys, limit, *arguments)
+        accepted, *measured = cast("list[int]", reply)
+        if not accepted:
+            raise _queue_full(len(jobs), limit, measured, predicted_s)
+
+    def _arguments(self, job: Job, predicted_s: float | None) -> tuple[scripts.Argument, ...]:
+        slack_s = self._settings.best_effort_slack_s
+        if job.deadline_s is not None:
+            slack_s = job.deadline_s - (predicted_s or 0.0)
+        spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
+        deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
+        return job.id, spec, plan, job.image_format, len(job.table.uncond), round(slack_s * 1000), deadline
+
+    async def status(self, job_id: str) -> JobStatus:
+        """How a job stands."""
+        keys = _keys_of(job_id)
+        with store_errors():
+            fields = await _hmget(self._client, keys.job(job_id), _STATUS_FIELDS)
+        if fields[0] is None:
+            raise await self._absent(keys, job_id)
+        return _status(job_id, dict(zip(_STATUS_FIELDS, fields, strict=True)))
+
+    async def cancel(self, job_id: str) -> JobState:
+        """End a job that waits or runs; its worker stops at its next beat. One that has ended stays as it is.
+
+        Returns:
+            The state it is in now: cancelled, or how it had ended before.
+        """
+        keys = _keys_of(job_id)
+        with store_errors():
+            reply = await scripts.load("cancel").run_async(self._client, keys, job_id, self._settings.result_ttl_s)
+        if reply is None:
+            raise await self._absent(keys, job_id)
+        return cast("JobState", cast("bytes", reply).decode())
+
+    async def image(self, job_id: str) -> tuple[bytes, ImageFormat]:
+        """A finished image, as a file's bytes.
+
+        Raises:
+            PacerError: job_not_finished; job_cancelled; or why the job failed.
+        """
+        keys = _keys_of(job_id)
+        status = await self.status(job_id)
+        if status.status != "completed":
+            raise _no_image(status)
+        with store_errors():
+            image = cast("bytes | None", await self._client.get(keys.image(job_id)))
+        if image is None:
+            raise await self._absent(keys, job_id)
+        return image, status.image_format
+
+    async def events(self, job_id: str, after: str = "0-0") -> AsyncGenerator[Event, None]:
+        """A job's events after a stream id, those of the past first; ends with the job.
+
+        Raises:
+            PacerError: invalid_request when `after` is no stream id.
+        """
+        keys, position = _keys_of(job_id), parse_position(after)
+        with store_errors():
+            newest = cast("list[Entry]", await self._client.xrevrange(keys.events(job_id), count=1))
+        if not newest:
+            raise await self._absent(keys, job_id)
+        last = event_of(newest[0])
+        if is_last(last) and parse_position(last.id) <= position:
+            return
+        async with aclosing(self._feed(keys).follow(job_id, position)) as events:
+            async for event in events:
+                yield event
+
+    async def depth(self, model: str) -> int:
+        """Jobs that wait."""
+        with store_errors():
+            return await self._client.zcard(queue_keys(model).pending)
+
+    async def live_workers(self, model: str) -> int:
+        """Workers that were heard of within a lease."""
+        alive, _ = await self._workers(model)
+        return alive
+
+    async def speed(self, model: str) -> WorkerSpeed | None:
+        """The mean of what the live workers measured; None before the first of them did."""
+        _, packed = await self._workers(model)
+        speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
+        if not speeds:
+            return None
+        rows, encodes, decodes = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
+        return WorkerSpeed(*(sum(values) / len(speeds) for values in (rows, encodes, decodes)))
+
+    async def ping(self) -> None:
+        """Raise store_unavailable unless the store answers within two seconds."""
+        with store_errors():
+            async with asyncio.timeout(_PING_S):
+                await self._client.ping()
+
+    async def close(self) -> None:
+        """Stop reading events."""
+        for feed in self._feeds.values():
+            await feed.close()
+
+    async def _workers(self, model: str) -> tuple[int, list[bytes]]:
+        with store_errors():
+            reply = await scripts.load("workers").run_async(self._client, queue_keys(model))
+        return cast("tuple[int, list[bytes]]", reply)
+
+    def _feed(self, keys: QueueKeys) -> EventFeed:
+        return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))
+
+    async def _absent(self, keys: QueueKeys, job_id: str) -> PacerError:
+        with store_errors():
+            ended = cast("bytes | None", await self._client.get(keys.ended(job_id)))
+        if ended is None:
+            return _not_found(job_id)
+        return PacerError(ErrorKind.job_gone, f"Job {job_id} ended ({ended.decode()}) and is no longer kept.")
+
+
+async def _hmget(client: redis.asyncio.Redis, key: str, names: Sequence[str]) -> list[bytes | None]:
+    return await cast("Awaitable[list[bytes | None]]", client.hmget(key, list(names)))
+
+
+def _one_model(jobs: Sequence[Job]) -> str:
+    models = {model_of(job.id) for job in jobs} | {job.model for job in jobs}
+    if len(models) != 1:
+        raise ValueError(f"jobs: a request is one or more jobs of one model, has {sorted(models)}; this is a bug")
+    return models.pop()
+
+
+def _keys_of(job_id: str) -> QueueKeys:
+    try:
+        return queue_keys(model_of(job_id))
+    except ValueError as error:
+        raise _not_found(job_id) from error
+
+
+def _not_found(job_id: str) -> PacerError:
+    return PacerError(ErrorKind.job_not_found, f"There is no job {job_id[:200]!r}.")
+
+
+def _queue_full(count: int, limit: int, measured: Sequence[int], predicted_s: float | None) -> PacerError:
+    depth, departures, window_ms, workers = measured
+    wait_s = retry_after_s(
+        depth + count - limit,
+        departures=departures,
+        window_s=window_ms / 1000,
+        predicted_s=predicted_s,
+        workers=workers,
+    )
+    detail = f"{depth} jobs wait and at most {limit} may; there is no room for {count} more."
+    return PacerError(ErrorKind.queue_full, detail, retry_after_s=wait_s)
+
+
+def _no_image(status: JobStatus) -> PacerError:
+    if status.status in {"queued", "running"}:
+        return PacerError(ErrorKind.job_not_finished, f"Job {status.id} is {status.status}.")
+    if status.status == "cancelled":
+        return PacerError(ErrorKind.job_cancelled, f"Job {status.id} was cancelled.")
+    kind = ErrorKind.__members__.get(status.error_kind or "", ErrorKind.internal)
+    return PacerError(kind, status.error_detail or f"Job {status.id} {status.status}.")
+
+
+def _status(job_id: str, fields: dict[str, bytes | None]) -> JobStatus:
+    def text(name: str) -> str | None:
+        value = fields[name]
+        return None if value is None else value.decode()
+
+    finished, timings = fields["finished_ms"], fields["timings"]
+    return JobStatus(
+        id=job_id,
+        status=cast("JobState", text("state")),
+        step=int(text("step") or 0),
+        total=int(text("total") or 0),
+        plan=msgspec.msgpack.decode(fields["plan"] or b"", type=Plan),
+        attempt=int(text("attempt") or 0),
+        submitted_ms=int(text("submitted_ms") or 0),
+        finished_ms=None if finished is None else int(finished),
+        timings=None if timings is None else msgspec.msgpack.decode(timings, type=Timings),
+        error_kind=text("error_kind"),
+        error_detail=text("error_detail"),
+        image_format=cast("ImageFormat", text("format")),
+    )

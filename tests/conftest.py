@@ -1,0 +1,22 @@
+"""What every test may ask for: a real store, empty at the start of each test."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from pacer.embedded_store import EmbeddedStore
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    with EmbeddedStore(tmp_path_factory.mktemp("store")) as store:
+        yield store
+
+
+@pytest.fixture
+def redis_url(store_server: EmbeddedStore) -> str:
+    store_server.start()
+    with redis.Redis.from_url(store_server.url) as client:
+        client.flushall()
+    return store_server.url

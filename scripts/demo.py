@@ -5,13 +5,10 @@ Starts a whole system, sends it real HTTP requests, prints a table and writes ou
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import math
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from clients.client import Pacer
 from scripts.demo_grid import Cell, Row, draw_grid
 from scripts.live import live_system
 
@@ -67,18 +65,13 @@ def uniform(steps: int) -> dict[str, Any]:
     return {"sigmas": np.linspace(1.0, 0.0, steps + 1).tolist(), "solver": "euler"}
 
 
-def draw(url: str, prompt: str, fields: dict[str, Any]) -> Drawing:
-    """Send one request and wait for its picture."""
-    body = {"model": MODEL, "prompt": prompt, "seed": SEED, **fields}
-    request = urllib.request.Request(
-        f"{url}/v1/images/generations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def draw(pacer: Pacer, prompt: str, fields: dict[str, Any]) -> Drawing:
+    """Ask for one picture over HTTP and wait for it."""
     start = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=120) as response:
-        answer = json.load(response)
+    picture = pacer.generate(prompt, model=MODEL, seed=SEED, **fields)
     latency_s = time.perf_counter() - start
-    picture = Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))).convert("RGB")
-    return Drawing(np.asarray(picture), answer["pacer"]["schedule"], latency_s)
+    with Image.open(io.BytesIO(picture.data)) as image:
+        return Drawing(np.asarray(image.convert("RGB")), picture.facts["schedule"], latency_s)
 
 
 def psnr_db(drawing: Drawing, teacher: Drawing) -> float:
@@ -87,10 +80,10 @@ def psnr_db(drawing: Drawing, teacher: Drawing) -> float:
     return math.inf if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
-def compare(url: str, prompt: str) -> Comparison:
+def compare(pacer: Pacer, prompt: str) -> Comparison:
     """Draw one prompt with the teacher and with both schedules of every budget."""
-    teacher = draw(url, prompt, uniform(TEACHER_STEPS))
-    pairs = {n: (draw(url, prompt, uniform(n)), draw(url, prompt, {"budget": {"steps": n}})) for n in BUDGETS}
+    teacher = draw(pacer, prompt, uniform(TEACHER_STEPS))
+    pairs = {n: (draw(pacer, prompt, uniform(n)), draw(pacer, prompt, {"steps": n})) for n in BUDGETS}
     return Comparison(prompt, teacher, pairs)
 
 
@@ -149,9 +142,10 @@ def main() -> int:
     start = time.perf_counter()
     console.print("Starting store, gateway and worker ...")
     with live_system() as url:
+        pacer = Pacer(url)
         console.print(f"Ready at {url} after {time.perf_counter() - start:.1f} s; drawing ...")
-        draw(url, PROMPTS[0], uniform(2))  # the first request pays for what torch sets up late
-        comparisons = [compare(url, prompt) for prompt in track(PROMPTS, "Drawing", console=console, transient=True)]
+        draw(pacer, PROMPTS[0], uniform(2))  # the first request pays for what torch sets up late
+        comparisons = [compare(pacer, prompt) for prompt in track(PROMPTS, "Drawing", console=console, transient=True)]
     console.print(detail_table(comparisons))
     console.print(mean_table(comparisons))
     OUT.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from pacer.embedded_store import EmbeddedStore
+from scripts.live import live_system
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,10 @@ def redis_url(store_server: EmbeddedStore) -> str:
     with redis.Redis.from_url(store_server.url) as client:
         client.flushall()
     return store_server.url
+
+
+@pytest.fixture(scope="session")
+def live_url() -> Iterator[str]:
+    """The address of a whole system: store, gateway, worker; started once, for the tests marked live."""
+    with live_system() as url:
+        yield url

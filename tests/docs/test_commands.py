@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scripts.live import live_system
-
 ROOT = Path(__file__).parents[2]
 ADVERTISED = "http://127.0.0.1:8000"
 
@@ -32,12 +30,6 @@ def blocks() -> Iterator[object]:
             yield pytest.param(language, code, id=f"{page.name}-{language}-{index}")
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with live_system() as url:
-        yield url
-
-
 def run_block(language: str, code: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -53,8 +45,8 @@ def run_block(language: str, code: str, url: str, folder: Path) -> subprocess.Co
 
 
 @pytest.mark.parametrize(("language", "code"), list(blocks()))
-def test_block_runs(language, code, url, tmp_path):
-    done = run_block(language, code, url, tmp_path)
+def test_block_runs(language, code, live_url, tmp_path):
+    done = run_block(language, code, live_url, tmp_path)
     assert done.returncode == 0, done.stderr
     pictures = re.findall(r"\S+\.png", code)
     assert done.stdout or pictures
@@ -63,9 +55,9 @@ def test_block_runs(language, code, url, tmp_path):
             assert picture.size == (64, 64)
 
 
-def test_event_block_ends_with_the_picture_done(url, tmp_path):
+def test_event_block_ends_with_the_picture_done(live_url, tmp_path):
     code = next(code for _, code in fenced(ROOT / "README.md") if "/events" in code)
-    events = re.findall(r"^event: (\w+)$", run_block("bash", code, url, tmp_path).stdout, re.MULTILINE)
+    events = re.findall(r"^event: (\w+)$", run_block("bash", code, live_url, tmp_path).stdout, re.MULTILINE)
     assert events[0] == "queued"
     assert "step" in events
     assert events[-1] == "completed"

@@ -1,0 +1,1 @@
+"""What runs in other people's processes; imports nothing of the service."""

@@ -1,0 +1,61 @@
+"""The client against a whole system."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from clients.client import Pacer, PacerRefused
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+
+PROMPT = "a red circle on a white background"
+
+
+@pytest.fixture
+def pacer(live_url: str) -> Pacer:
+    return Pacer(live_url)
+
+
+def test_generate_returns_the_picture_and_what_it_took(pacer):
+    picture = pacer.generate(PROMPT, steps=3, seed=5)
+    with Image.open(io.BytesIO(picture.data)) as image:
+        assert image.size == (64, 64)
+    assert picture.facts["steps"] == 3
+    assert picture.facts["seed"] == 5
+
+
+def test_plan_is_what_generate_then_runs(pacer):
+    plan = pacer.plan(steps=4)
+    assert plan["schedule"] == pacer.generate(PROMPT, steps=4).facts["schedule"]
+
+
+def test_job_is_followed_to_its_image(pacer):
+    job = pacer.submit(PROMPT, steps=5, seed=1)
+    events = list(pacer.events(job))
+    assert [events[0].kind, events[-1].kind] == ["queued", "completed"]
+    assert pacer.status(job)["status"] == "completed"
+    assert pacer.image(job) == pacer.generate(PROMPT, steps=5, seed=1).data
+
+
+def test_events_resume_after_the_last_one_seen(pacer):
+    job = pacer.submit(PROMPT, steps=5)
+    events = list(pacer.events(job))
+    assert list(pacer.events(job, after=events[1].id)) == events[2:]
+
+
+def test_cancel_of_an_ended_job_tells_its_state(pacer):
+    job = pacer.submit(PROMPT, steps=1)
+    list(pacer.events(job))
+    assert pacer.cancel(job) == "completed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "kind"),
+    [({"steps": 0}, 422, "invalid_request"), ({"model": "no-such-model"}, 404, "model_not_found")],
+)
+def test_refusals_name_their_kind_on_both_kinds_of_route(pacer, fields, status, kind):
+    for ask in (pacer.generate, pacer.submit):
+        with pytest.raises(PacerRefused) as refused:
+            ask(PROMPT, **fields)
+        assert (refused.value.status, refused.value.kind) == (status, kind)

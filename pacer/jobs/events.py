@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import redis.asyncio
@@ -51,6 +52,10 @@ def event_of(entry: Entry) -> Event:
     return Event(name.decode(), kind, int(fields[b"step"]), int(fields[b"total"]), detail)
 
 
+def _position(entry: Entry) -> Position:
+    return parse_position(entry[0].decode())
+
+
 def is_last(event: Event) -> bool:
     """Whether nothing follows it."""
     return event.kind in TERMINAL
@@ -63,11 +68,18 @@ def _streams(reply: object) -> list[tuple[str, list[Entry]]]:
     return [(name.decode(), entries) for name, entries in cast("list[tuple[bytes, list[Entry]]]", reply)]
 
 
+@dataclass(slots=True, eq=False)
+class _Follower:
+    seen: Position
+    """Set by the reader: everything up to here is in the inbox, or was not asked for."""
+    inbox: asyncio.Queue[Event | PacerError] = field(default_factory=asyncio.Queue)
+
+
 class EventFeed:
     """Follows any number of jobs of one queue with one connection.
 
-    A reader task lives as long as somebody follows. Each followed stream has a cursor; a newcomer who wants older
-    events moves it back, and the others skip what they have seen.
+    A reader task lives as long as somebody follows. It reads each stream from where its hindmost follower is; the
+    others skip what they have seen.
     """
 
     def __init__(self, client: redis.asyncio.Redis, keys: QueueKeys) -> None:
@@ -75,8 +87,7 @@ class EventFeed:
         self._keys = keys
         self._wake_key = keys.wake(secrets.token_hex(8))
         self._wake_cursor: Position = (0, 0)
-        self._cursors: dict[str, Position] = {}
-        self._followers: dict[str, set[asyncio.Queue[Event | PacerError]]] = {}
+        self._followers: dict[str, set[_Follower]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, job_id: str, after: Position) -> AsyncGenerator[Event, None]:
@@ -85,36 +96,32 @@ class EventFeed:
         Raises:
             PacerError: store_unavailable, when reading failed for good.
         """
-        stream, inbox = self._keys.events(job_id), asyncio.Queue[Event | PacerError]()
-        self._followers.setdefault(stream, set()).add(inbox)
-        self._cursors[stream] = min(self._cursors.get(stream, after), after)
+        stream, follower = self._keys.events(job_id), _Follower(after)
+        self._followers.setdefault(stream, set()).add(follower)
         try:
             await self._ensure_reading()
             while True:
-                event = await inbox.get()
+                event = await follower.inbox.get()
                 if isinstance(event, PacerError):
                     raise event
-                position = parse_position(event.id)
-                if position <= after:
-                    continue
-                after = position
                 yield event
                 if is_last(event):
                     return
         finally:
-            self._leave(stream, inbox)
+            self._leave(stream, follower)
 
     async def close(self) -> None:
         """Stop reading; followers get an error."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # Again and again, since Python 3.11's wait_for, on which the client sends, may swallow a cancellation.
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._tell_all(PacerError(ErrorKind.store_unavailable, "The gateway is shutting down.", retry_after_s=5.0))
+            await asyncio.wait({self._task}, timeout=0.05)
+        self._tell_all(PacerError(ErrorKind.store_unavailable, "The gateway is shutting down.", retry_after_s=5.0))
 
-    def _leave(self, stream: str, inbox: asyncio.Queue[Event | PacerError]) -> None:
-        self._followers[stream].discard(inbox)
+    def _leave(self, stream: str, follower: _Follower) -> None:
+        self._followers[stream].discard(follower)
         if not self._followers[stream]:
-            del self._followers[stream], self._cursors[stream]
+            del self._followers[stream]
 
     async def _ensure_reading(self) -> None:
         if self._task is None or self._task.done():
@@ -132,7 +139,7 @@ class EventFeed:
 
     async def _read(self) -> None:
         while self._followers:
-            asked = dict(self._cursors)
+            asked = {stream: min(each.seen for each in group) for stream, group in self._followers.items()}
             try:
                 reply = await self._xread(asked)
             except (RedisError, OSError) as error:
@@ -151,19 +158,19 @@ class EventFeed:
         return _streams(reply)
 
     def _hand_on(self, stream: str, entries: list[Entry], asked: dict[str, Position]) -> None:
-        last = parse_position(entries[-1][0].decode())
         if stream == self._wake_key:
-            self._wake_cursor = last
+            self._wake_cursor = _position(entries[-1])
             return
-        # A newcomer may have moved the cursor back meanwhile; then it stays there.
-        if self._cursors.get(stream) == asked[stream]:
-            self._cursors[stream] = last
-        events = [event_of(entry) for entry in entries]
-        for inbox in self._followers.get(stream, ()):
-            for event in events:
-                inbox.put_nowait(event)
+        for follower in self._followers.get(stream, ()):
+            # One who came while this was read wants older events first; the next reading begins with them.
+            if follower.seen < asked[stream]:
+                continue
+            for entry in entries:
+                if _position(entry) > follower.seen:
+                    follower.inbox.put_nowait(event_of(entry))
+                    follower.seen = _position(entry)
 
     def _tell_all(self, error: PacerError) -> None:
-        for inboxes in self._followers.values():
-            for inbox in inboxes:
-                inbox.put_nowait(error)
+        for group in self._followers.values():
+            for follower in group:
+                follower.inbox.put_nowait(error)

@@ -112,7 +112,6 @@ async def test_the_reader_rests_when_nobody_follows(store, make_job, async_clien
     [feed] = store._feeds.values()
     await asyncio.wait_for(feed._task, 4)
     assert not feed._followers
-    assert not feed._cursors
     await store.cancel(job.id)
     assert [event.kind for event in await collect(store, job.id)] == ["queued", "cancelled"]
 
@@ -144,7 +143,7 @@ async def test_closing_the_store_ends_its_followers(store, make_job):
         await asyncio.wait_for(follower, 5)
 
 
-@pytest.mark.parametrize("text", ["", "x", "1-2-3", "-1", "1-", "9" * 30, "1700000000000-0\n", "١-٠"])
+@pytest.mark.parametrize("text", ["", "x", "1-2-3", "-1", "1-", "9" * 30, "1700000000000-0\n", "\u0661-\u0660"])
 async def test_a_bad_last_event_id_is_refused(store, make_job, text):
     job = make_job()
     await store.submit([job], predicted_s=None)

@@ -1,3 +1,4 @@
+import asyncio
 import threading
 import time
 
@@ -37,7 +38,7 @@ async def test_a_beat_extends_the_lease_and_notes_the_step(store, make_job, work
     short, long = worker("w", lease_s=0.2), worker("w", lease_s=30.0)
     [claim] = short.claim(1)
     assert long.beat([progress(claim, 2)]) == {job.id: "ok"}
-    time.sleep(0.25)
+    await asyncio.sleep(0.25)
     assert worker("other").claim(1) == []
     status = await store.status(job.id)
     assert (status.status, status.step) == ("running", 2)
@@ -93,7 +94,7 @@ async def test_a_lease_runs_out_by_the_stores_clock(store, make_job, worker):
     await store.submit([job], predicted_s=None)
     worker("dead", lease_s=0.1).claim(1)
     assert worker("heir").claim(1) == []
-    time.sleep(0.15)
+    await asyncio.sleep(0.15)
     [taken] = worker("heir").claim(1)
     assert (taken.job.id, taken.attempt) == (job.id, 2)
 
@@ -159,7 +160,7 @@ async def test_what_is_past_its_deadline_is_not_handed_out(store, make_job, clie
     ended = []
     await store.submit([late], predicted_s=None)
     await store.submit([fine], predicted_s=None)
-    time.sleep(0.08)
+    await asyncio.sleep(0.08)
     queue = WorkerQueue(client, settings, "shapes-64", "w", on_ended=lambda state, count: ended.append((state, count)))
     assert [claim.job.id for claim in queue.claim(1)] == [fine.id]
     assert ended == [("expired", 1)]
@@ -215,10 +216,10 @@ async def test_wait_wakes_for_each_new_job(store, make_job, worker, redis_url, s
     threads = [threading.Thread(target=wait, args=(name,)) for name in ("a", "b")]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    await asyncio.sleep(0.2)
     await store.submit([make_job(), make_job()], predicted_s=None)
     for thread in threads:
-        thread.join()
+        await asyncio.to_thread(thread.join)
     assert [(rang, claimed) for rang, _, claimed in woken] == [(True, 1), (True, 1)]
     assert max(seconds for _, seconds, _ in woken) < 1.0
 

@@ -13,14 +13,13 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 BOARD = json.loads((DEPLOY / "grafana" / "boards" / "pacer.json").read_text())
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "rules" / "pacer.yml").read_text())
 
-SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",), "info": ("_info",)}
+SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
 
 
 def exposed() -> dict[str, set[str]]:
     """Every series name that a scrape can hold, and its labels."""
     series: dict[str, set[str]] = {}
-    registry = make_metrics().registry
-    for metric in {id(each): each for each in registry._names_to_collectors.values()}.values():
+    for metric in set(make_metrics("gateway").registry._names_to_collectors.values()):
         family = metric.describe()[0]
         for suffix in SUFFIXES[family.type]:
             extra = {"le"} if suffix == "_bucket" else set()

@@ -40,13 +40,16 @@ def test_no_error_is_documented_that_does_not_exist():
     assert headings == [kind.label for kind in ErrorKind]
 
 
-def test_metrics_page_has_one_line_for_each_metric():
-    registry = make_metrics().registry
-    families = [metric.describe()[0] for metric in {id(m): m for m in registry._names_to_collectors.values()}.values()]
-    names = {family.name + {"counter": "_total", "info": "_info"}.get(family.type, "") for family in families}
-    listed = re.findall(r"^\| `(pacer_\w+)`", (DOCS / "metrics.md").read_text(), re.MULTILINE)
-    assert len(listed) == len(set(listed))
-    assert set(listed) == names
+def test_metrics_page_has_one_line_for_each_metric_with_its_labels():
+    metrics = set(make_metrics("gateway").registry._names_to_collectors.values())
+    names = {
+        family.name + ("_total" if family.type == "counter" else ""): ", ".join(metric._labelnames)
+        for metric in metrics
+        for family in metric.describe()
+    }
+    lines = re.findall(r"^\| `(pacer_\w+)` \| ([\w, ]+) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
+    assert len(lines) == len(dict(lines))
+    assert dict(lines) == names
 
 
 def test_every_package_has_its_line():

@@ -1,0 +1,187 @@
+"""The queue against a model of it: random sequences of everything that gateways, workers, zombies and time can do."""
+
+import asyncio
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.connection import connect, connect_async
+from pacer.jobs.keys import new_job_id
+from pacer.jobs.messages import TERMINAL, Job, Progress, Timings
+from pacer.jobs.store import JobStore
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.settings import Settings
+
+MODEL = "shapes-64"
+LIMIT = 6
+ATTEMPTS = 3
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Holds what must be true of each job: state, attempt, who holds it."""
+
+    url: str
+    template: Job
+    timings: Timings
+
+    jobs = Bundle("jobs")
+    claims = Bundle("claims")
+
+    def __init__(self):
+        super().__init__()
+        self.settings = Settings(queue_limit=LIMIT, max_attempts=ATTEMPTS, lease_s=600.0)
+        self.client = connect(self.url)
+        self.client.flushall()
+        self.runner = asyncio.Runner()
+        self.async_client = connect_async(self.url)
+        self.store = JobStore(self.async_client, self.settings)
+        self.state: dict[str, str] = {}
+        self.attempt: dict[str, int] = {}
+        self.holder: dict[str, int] = {}
+        self.lapsed: set[str] = set()
+        self.delivered: dict[str, int] = {}
+        self.fences: dict[str, list[int]] = {}
+
+    def teardown(self):
+        self.runner.run(self.async_client.aclose())
+        self.runner.close()
+        self.client.close()
+
+    def queue(self, name="w"):
+        return WorkerQueue(self.client, self.settings, MODEL, name)
+
+    def waiting(self):
+        return [job_id for job_id, state in self.state.items() if state == "queued"]
+
+    def holds(self, claim):
+        return self.state[claim.job.id] == "running" and self.holder[claim.job.id] == claim.fence
+
+    def end(self, job_id, state):
+        self.state[job_id] = state
+        self.lapsed.discard(job_id)
+
+    @rule(target=jobs, count=st.integers(1, 3))
+    def submit(self, count):
+        new = [msgspec.structs.replace(self.template, id=new_job_id(MODEL)) for _ in range(count)]
+        submission = self.store.submit(new, predicted_s=None)
+        if len(self.waiting()) + count > LIMIT:
+            with pytest.raises(PacerError) as caught:
+                self.runner.run(submission)
+            assert caught.value.kind is ErrorKind.queue_full
+            assert caught.value.retry_after_s >= 1
+            return multiple()
+        self.runner.run(submission)
+        for job in new:
+            self.state[job.id], self.attempt[job.id], self.fences[job.id] = "queued", 0, []
+        return multiple(*(job.id for job in new))
+
+    @rule(target=claims, count=st.integers(0, 4))
+    def claim(self, count):
+        for job_id in list(self.lapsed):
+            self.lapsed.discard(job_id)
+            self.state[job_id] = "queued" if self.attempt[job_id] < ATTEMPTS else "failed"
+        expected = sorted(self.waiting())[:count]
+        got = self.queue().claim(count)
+        assert [claim.job.id for claim in got] == expected
+        for claim in got:
+            job_id = claim.job.id
+            self.attempt[job_id] += 1
+            assert claim.attempt == self.attempt[job_id]
+            assert claim.fence > max(self.fences[job_id], default=0)
+            self.fences[job_id].append(claim.fence)
+            self.state[job_id], self.holder[job_id] = "running", claim.fence
+        return multiple(*got)
+
+    @rule(job_id=jobs)
+    def lapse(self, job_id):
+        moved = self.client.zadd(f"{{q:{MODEL}}}:lease", {job_id: 1}, xx=True, ch=True)
+        if moved:
+            self.lapsed.add(job_id)
+
+    @rule(claim=claims, step=st.integers(0, 4))
+    def beat(self, claim, step):
+        [verdict] = self.queue().beat([Progress(claim.job.id, claim.fence, step)]).values()
+        job_id = claim.job.id
+        last = self.fences[job_id][-1] == claim.fence
+        if self.holds(claim):
+            self.lapsed.discard(job_id)
+            assert verdict == "ok"
+        elif self.state[job_id] == "cancelled" and last and self.holder.get(job_id) == claim.fence:
+            assert verdict == "cancelled"
+        elif self.state[job_id] == "completed" and self.holder.get(job_id) == claim.fence:
+            assert verdict == "ok"
+        else:
+            assert verdict == "fenced"
+
+    @rule(claim=claims)
+    def finish(self, claim):
+        holds = self.holds(claim)
+        again = self.state[claim.job.id] == "completed" and self.holder[claim.job.id] == claim.fence
+        assert self.queue().finish(claim, b"image", self.timings) == (holds or again)
+        if holds:
+            self.end(claim.job.id, "completed")
+            self.delivered[claim.job.id] = self.delivered.get(claim.job.id, 0) + 1
+
+    @rule(claim=consumes(claims))
+    def release(self, claim):
+        holds = self.holds(claim)
+        self.queue().release([claim])
+        if holds:
+            self.end(claim.job.id, "queued")
+            self.attempt[claim.job.id] -= 1
+            self.holder[claim.job.id] = -1
+
+    @rule(claim=claims)
+    def fail(self, claim):
+        if self.holds(claim):
+            assert self.queue().fail(claim, ErrorKind.not_finite, "Overflow.")
+            self.end(claim.job.id, "failed")
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id):
+        if self.state[job_id] not in TERMINAL:
+            if self.state[job_id] == "queued":
+                self.holder[job_id] = -1
+            self.end(job_id, "cancelled")
+        assert self.runner.run(self.store.cancel(job_id)) == self.state[job_id]
+
+    @invariant()
+    def every_job_is_where_the_model_has_it(self):
+        for job_id, state in self.state.items():
+            status = self.runner.run(self.store.status(job_id))
+            assert (status.status, status.attempt) == (state, self.attempt[job_id])
+        running = {job_id for job_id, state in self.state.items() if state == "running"}
+        leased = {member.decode() for member in self.client.zrange(f"{{q:{MODEL}}}:lease", 0, -1)}
+        assert leased == running
+        assert self.runner.run(self.store.depth(MODEL)) == len(self.waiting())
+
+    @invariant()
+    def every_ended_job_has_one_last_event_and_it_is_the_last(self):
+        for job_id, state in self.state.items():
+            events = [e[1][b"kind"].decode() for e in self.client.xrange(f"{{q:{MODEL}}}:ev:{job_id}")]
+            last = [kind for kind in events if kind in TERMINAL]
+            assert last == ([state] if state in TERMINAL else [])
+            assert not last or events[-1] == state
+            assert self.delivered.get(job_id, 0) == (state == "completed")
+
+
+def test_the_queue_does_what_its_model_does(redis_url, make_job, timings):
+    machine = type("Machine", (QueueMachine,), {"url": redis_url, "template": make_job(), "timings": timings})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from schedules.table import FloatArray
 
 _TINY = 1e-300
-_BISECTIONS = 200
+_ITERATIONS = 200
 
 
 def beta_quantile(probabilities: FloatArray, alpha: float, beta: float) -> FloatArray:
@@ -28,16 +28,19 @@ def beta_quantile(probabilities: FloatArray, alpha: float, beta: float) -> Float
 
 
 def _quantile(probability: float, alpha: float, beta: float) -> float:
-    """Bisection: slow, sure, and right at the ends where the density is infinite."""
-    low, high = 0.0, 1.0
+    """Newton's method, kept inside a bracket: the density may be infinite at either end."""
+    low, x, high = 0.0, 0.5, 1.0
     if probability in (low, high):
         return probability
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
+    for _ in range(_ITERATIONS):
+        excess = incomplete_beta(x, alpha, beta) - probability
+        low, high = (low, x) if excess > 0 else (x, high)
+        newton = x - excess * x * (1.0 - x) / _front(x, alpha, beta)
+        following = newton if low < newton < high else 0.5 * (low + high)
+        if abs(following - x) <= 1e-16:
             break
-        low, high = (middle, high) if incomplete_beta(middle, alpha, beta) < probability else (low, middle)
-    return low
+        x = following
+    return x
 
 
 def incomplete_beta(x: float, alpha: float, beta: float) -> float:
@@ -46,8 +49,12 @@ def incomplete_beta(x: float, alpha: float, beta: float) -> float:
         return float(x >= 1.0)
     if x > (alpha + 1.0) / (alpha + beta + 2.0):  # where the fraction converges slowly; DLMF 8.17.4
         return 1.0 - incomplete_beta(1.0 - x, beta, alpha)
-    front = alpha * log(x) + beta * log1p(-x) + lgamma(alpha + beta) - lgamma(alpha) - lgamma(beta)
-    return exp(front) / (alpha * _continued_fraction(x, alpha, beta))
+    return _front(x, alpha, beta) / (alpha * _continued_fraction(x, alpha, beta))
+
+
+def _front(x: float, alpha: float, beta: float) -> float:
+    """x^alpha (1 - x)^beta / B(alpha, beta), which is x (1 - x) times the density."""
+    return exp(alpha * log(x) + beta * log1p(-x) + lgamma(alpha + beta) - lgamma(alpha) - lgamma(beta))
 
 
 def _continued_fraction(x: float, alpha: float, beta: float) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from schedules.table import FloatArray
 
 TRAIN_TIMES = 1000
+_PURE_NOISE = 1e-6
 _SLACK = 1e-4  # stock grids begin at a sigma_max that was rounded to float32, or taken from a float32 product
 
 
@@ -50,7 +51,7 @@ class NoiseSchedule(ABC):
         """What the state is multiplied by before it goes into the network, float64, same shape."""
 
     def log_snr(self, sigmas: FloatArray) -> FloatArray:
-        """Half the log signal-to-noise ratio, log(alpha / sigma): -inf at pure noise, inf at sigma 0."""
+        """Half the log signal-to-noise ratio, log(alpha / sigma); inf at sigma 0."""
         with np.errstate(divide="ignore"):
             difference: FloatArray = np.log(self.alpha(sigmas)) - np.log(sigmas)
         return difference
@@ -84,6 +85,15 @@ class Flow(NoiseSchedule):
     def input_scale(self, sigmas: FloatArray) -> FloatArray:
         """1: the network takes the state as it is."""
         return np.ones_like(sigmas)
+
+    def log_snr(self, sigmas: FloatArray) -> FloatArray:
+        """log((1 - sigma) / sigma), at pure noise that of sigma 1 - 1e-6: else the first step would be endless.
+
+        Multistep solvers feel the choice, since the first slope is divided by the first step; stock UniPC takes 1e-6.
+        """
+        with np.errstate(divide="ignore"):
+            difference: FloatArray = np.log(np.maximum(1.0 - sigmas, _PURE_NOISE)) - np.log(sigmas)
+        return difference
 
 
 @dataclass(frozen=True, slots=True, eq=False)

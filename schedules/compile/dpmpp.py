@@ -24,7 +24,7 @@ def dpmpp_2m_rows(problem: Problem) -> FloatArray:
 
 
 def _slope_share(log_snr: FloatArray, k: int) -> float:
-    """1 / (2 r), r = h_{k-1} / h_k; 0 where a step is infinitely long: there the slope says nothing."""
+    """1 / (2 r), r = h_{k-1} / h_k; 0 on the step to sigma 0, which is infinitely long."""
     step, before = log_snr[k + 1] - log_snr[k], log_snr[k] - log_snr[k - 1]
     return float(0.5 * step / before) if np.isfinite(step) else 0.0
 

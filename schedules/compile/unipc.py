@@ -42,7 +42,7 @@ def _corrector(problem: Problem, k: int, state: FloatArray, clean: list[FloatArr
     change = clean[k + 1] - clean[k]
     if k == 0:
         return first_order_row(problem, k, state, clean[k] + 0.5 * change)
-    ratio = (log_snr[k - 1] - log_snr[k]) / (log_snr[k + 1] - log_snr[k])  # r_1 < 0; -inf after pure noise
+    ratio = (log_snr[k - 1] - log_snr[k]) / (log_snr[k + 1] - log_snr[k])  # r_1 < 0
     first, second = _moments(log_snr[k + 1] - log_snr[k])
     past_weight = (second - first) / (ratio - 1.0)  # solves [[1, 1], [r_1, 1]] rho = (first, second)
     slope = past_weight * _past_slope(clean, k, log_snr) + (first - past_weight) * change
@@ -50,7 +50,7 @@ def _corrector(problem: Problem, k: int, state: FloatArray, clean: list[FloatArr
 
 
 def _past_slope(clean: list[FloatArray], k: int, log_snr: FloatArray) -> FloatArray:
-    """(x0_{k-1} - x0_k) / r_1: the change over one step as the past has it; 0 after pure noise."""
+    """(x0_{k-1} - x0_k) / r_1: the change over one step as the past has it."""
     inverse_ratio = float((log_snr[k + 1] - log_snr[k]) / (log_snr[k - 1] - log_snr[k]))
     return inverse_ratio * (clean[k - 1] - clean[k])
 

@@ -76,7 +76,7 @@ def _own_grid(scheduler: object, steps: int, sigmas: FloatArray) -> dict[str, ob
         raise CannotRun(f"sigmas: must have {steps + 1} values for {steps} steps, the last 0")
     if "sigmas" not in inspect.signature(getattr(scheduler, "set_timesteps")).parameters:  # noqa: B009 - typed object
         raise CannotRun(f"sigmas: {name} takes none; compile them with a solver of schedules.compile")
-    return {"sigmas": (sigmas if name in _TAKES_TRAILING_ZERO else sigmas[:-1]).tolist()}
+    return {"sigmas": sigmas if name in _TAKES_TRAILING_ZERO else sigmas[:-1]}
 
 
 def _check_grid(scheduler: Scheduler, wanted: FloatArray) -> None:

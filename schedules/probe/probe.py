@@ -57,10 +57,18 @@ def probe(
     basis = rig.run(np.eye(bases + evaluations), bases)
     if not np.isfinite(basis.states).all():
         raise NotFinite(f"{rig.name} gives nan or inf at {steps} steps")
-    table = _table(basis, bases)
     vectors = _combinations(bases + evaluations, seed)
-    _check_linear(table, vectors, rig.run(vectors, bases), rig.name)
-    return table
+    scales = _input_scales(basis)
+    _check_linear(basis.states, scales, vectors, rig.run(vectors, bases), rig.name)
+    draw: BaseKind = "draw"
+    return Table(
+        t=basis.times,
+        c=scales,
+        w=np.ones(evaluations),
+        uncond=all_fresh(evaluations),
+        X=basis.states,
+        base=("noise", *(draw,) * (bases - 1)),
+    )
 
 
 def _refuse_options(scheduler: object) -> None:
@@ -68,19 +76,6 @@ def _refuse_options(scheduler: object) -> None:
     for option in _NON_LINEAR_OPTIONS:
         if config.get(option):
             raise NotLinear(f"{type(scheduler).__name__}: {option} is on; turn it off to get a linear sampler")
-
-
-def _table(basis: Trace, bases: int) -> Table:
-    count = len(basis.times)
-    draw: BaseKind = "draw"
-    return Table(
-        t=basis.times,
-        c=_input_scales(basis),
-        w=np.ones(count),
-        uncond=all_fresh(count),
-        X=basis.states,
-        base=("noise", *(draw,) * (bases - 1)),
-    )
 
 
 def _input_scales(basis: Trace) -> FloatArray:
@@ -98,9 +93,9 @@ def _combinations(count: int, seed: int) -> FloatArray:
     return vectors
 
 
-def _check_linear(table: Table, vectors: FloatArray, trace: Trace, name: str) -> None:
-    _compare(trace.states, table.X, vectors, f"{name}: the sample before evaluation")
-    _compare(trace.inputs, table.c[:, None] * table.X[:-1], vectors, f"{name}: the network's input at evaluation")
+def _check_linear(rows: FloatArray, scales: FloatArray, vectors: FloatArray, trace: Trace, name: str) -> None:
+    _compare(trace.states, rows, vectors, f"{name}: the sample before evaluation")
+    _compare(trace.inputs, scales[:, None] * rows[:-1], vectors, f"{name}: the network's input at evaluation")
 
 
 def _compare(seen: FloatArray, rows: FloatArray, vectors: FloatArray, what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -138,6 +138,6 @@ def _array(sample: torch.Tensor) -> FloatArray:
 
 def _shown(options: Mapping[str, object]) -> str:
     return ", ".join(
-        f"{name}={f'[{len(value)} values]' if isinstance(value, Sequence) else value}"
+        f"{name}={f'[{len(value)} values]' if isinstance(value, np.ndarray) else value}"
         for name, value in options.items()
     )

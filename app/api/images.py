@@ -1,0 +1,119 @@
+"""POST /v1/images/generations: OpenAI's route, under a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import time
+
+import structlog
+from fastapi import APIRouter, Request, Response
+
+from app.body import StrictRoute
+from app.gateway import Gateway, GatewayDep
+from app.intake import Order, take
+from app.problems import describe
+from app.schemas.answers import PlanAnswer, TimingsAnswer
+from app.schemas.images import ImageDatum, ImageFacts, ImagesAnswer, PacerFacts
+from app.schemas.requests import ImagesRequest
+from app.waiting import ClientGoneError, completed
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.messages import JobStatus, Timings
+
+CLIENT_CLOSED_REQUEST = 499
+"""What logs commonly say of a request whose caller hung up; nobody receives it."""
+
+router = APIRouter(prefix="/v1/images", tags=["images"], route_class=StrictRoute)
+
+_FAILURES = describe(
+    ErrorKind.malformed_body,
+    ErrorKind.unauthorized,
+    ErrorKind.model_not_found,
+    ErrorKind.schedule_not_found,
+    ErrorKind.schedule_mismatch,
+    ErrorKind.body_too_large,
+    ErrorKind.invalid_request,
+    ErrorKind.queue_full,
+    ErrorKind.internal,
+    ErrorKind.worker_failed,
+    ErrorKind.not_finite,
+    ErrorKind.store_unavailable,
+    ErrorKind.no_worker,
+    ErrorKind.deadline_passed,
+    openai=True,
+)
+
+
+@router.post("/generations", response_model=ImagesAnswer, responses=_FAILURES)
+async def generate(body: ImagesRequest, request: Request, gateway: GatewayDep) -> ImagesAnswer | Response:
+    """Draw n images and wait for them. Hanging up cancels them."""
+    count = _count(body.n, gateway.settings.max_images)
+    _log_user(body.user)
+    order = await take(body, gateway, count=count)
+    await _require_worker(gateway, order.card.id)
+    await gateway.submit(order.jobs)
+    ids = [job.id for job in order.jobs]
+    try:
+        statuses = await completed(gateway, ids, request)
+    except ClientGoneError:
+        structlog.get_logger().info("client gone", jobs=ids)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    images = await asyncio.gather(*(gateway.store.image(job_id) for job_id in ids))
+    answer = _answer(body, order, statuses, [data for data, _ in images])
+    _time(request, answer)
+    return answer
+
+
+def _count(n: int | None, most: int) -> int:
+    if n is not None and n > most:
+        raise PacerError(ErrorKind.invalid_request, f"n: must lie in 1 to {most}, is {n}", field="n")
+    return n or 1
+
+
+def _log_user(user: str | None) -> None:
+    if user is not None:
+        structlog.contextvars.bind_contextvars(user=hashlib.sha256(user.encode()).hexdigest()[:16])
+
+
+async def _require_worker(gateway: Gateway, model: str) -> None:
+    """Whoever waits should not wait for a worker that is not there."""
+    if not await gateway.store.live_workers(model):
+        raise PacerError(ErrorKind.no_worker, f"no worker serves {model} now; POST /v1/jobs queues without waiting.")
+
+
+def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images: list[bytes]) -> ImagesAnswer:
+    first = order.jobs[0]
+    facts = [
+        ImageFacts(id=job.id, seed=job.seed, timings=_timings(status))
+        for job, status in zip(order.jobs, statuses, strict=True)
+    ]
+    return ImagesAnswer(
+        created=int(time.time()),
+        data=[ImageDatum(b64_json=base64.b64encode(image).decode()) for image in images],
+        output_format=first.image_format,
+        quality=body.quality,
+        size=f"{first.width}x{first.height}",
+        pacer=PacerFacts(
+            **PlanAnswer.of(order.plan).model_dump(),
+            seed=order.seed,
+            guidance_scale=first.guidance_scale,
+            queue_seconds=max(fact.timings.queue for fact in facts),
+            service_seconds=max(fact.timings.service for fact in facts),
+            images=facts,
+            ignored=body.ignored(),
+        ),
+    )
+
+
+def _timings(status: JobStatus) -> TimingsAnswer:
+    measured: Timings | None = status.timings
+    if measured is None:
+        raise PacerError(ErrorKind.internal, f"job {status.id} is completed but carries no timings.")
+    return TimingsAnswer.of(measured)
+
+
+def _time(request: Request, answer: ImagesAnswer) -> None:
+    """Put the slowest image's durations into the Server-Timing header."""
+    slowest = max(answer.pacer.images, key=lambda fact: fact.timings.queue + fact.timings.service).timings
+    request.state.server_timing.update(slowest.model_dump())

@@ -1,0 +1,88 @@
+"""The served models and their schedules. Model ids may contain '/'."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.gateway import Gateway, GatewayDep
+from app.problems import describe
+from app.schemas.answers import ModelAnswer, ModelList, Quality, ScheduleAnswer, ScheduleList
+from pacer.errors import ErrorKind, PacerError
+from pacer.models import ModelCard
+from schedules.artefact import Entry, Figure, Schedule
+from schedules.compile import SOLVERS
+from schedules.grids import GRIDS
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+_FAILURES = describe(ErrorKind.unauthorized, ErrorKind.model_not_found)
+
+
+@router.get("", response_model=ModelList, responses=describe(ErrorKind.unauthorized))
+async def list_models(gateway: GatewayDep) -> ModelList:
+    """All served models, the default first."""
+    return ModelList(data=[await _model(card, gateway) for card in gateway.cards.values()])
+
+
+# Before the route of one model: its path would swallow this one.
+@router.get("/{model_id:path}/schedules", response_model=ScheduleList, responses=_FAILURES)
+async def list_schedules(model_id: str, gateway: GatewayDep) -> ScheduleList:
+    """The registry's schedules of a model, every budget of every solver."""
+    card = gateway.card(model_id)
+    entries = [
+        _entry(schedule, entry) for schedule in gateway.registry.schedules(card.id) for entry in schedule.entries
+    ]
+    return ScheduleList(model=card.id, data=entries)
+
+
+@router.get("/{model_id:path}", response_model=ModelAnswer, responses=_FAILURES)
+async def one_model(model_id: str, gateway: GatewayDep) -> ModelAnswer:
+    """One served model."""
+    return await _model(gateway.card(model_id), gateway)
+
+
+async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
+    return ModelAnswer(
+        id=card.id,
+        width=card.width,
+        height=card.height,
+        guidance_scale=card.guidance_scale,
+        guidance_range=card.guidance_range,
+        sigma_range=(card.sigma_min, card.sigma_max),
+        prediction=card.prediction,
+        max_words=card.max_words,
+        max_steps=gateway.settings.max_steps,
+        default_steps=gateway.settings.default_steps,
+        solvers=list(SOLVERS),
+        grids=list(GRIDS),
+        live_workers=await _live_workers(card.id, gateway),
+    )
+
+
+async def _live_workers(model: str, gateway: Gateway) -> int | None:
+    """A model can be described while the store is away; only this number is then unknown."""
+    try:
+        return await gateway.store.live_workers(model)
+    except PacerError:
+        return None
+
+
+def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
+    evidence = entry.evidence
+    baselines = {} if evidence is None else evidence.baselines_psnr_db
+    return ScheduleAnswer(
+        id=schedule.entry_id(entry.steps),
+        solver=schedule.solver,
+        steps=entry.steps,
+        order=schedule.order,
+        servable=schedule.servable,
+        method=schedule.provenance.method,
+        sigmas=list(entry.sigmas),
+        psnr_db=None if evidence is None else _quality(evidence.psnr_db),
+        baselines_psnr_db={name: _quality(figure) for name, figure in baselines.items()},
+        guidance_range=schedule.valid_for.guidance_scale,
+    )
+
+
+def _quality(figure: Figure) -> Quality:
+    return Quality(mean=figure.mean, low=figure.low, high=figure.high)

@@ -1,0 +1,35 @@
+"""POST /v1/plan: the quote without the run."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.body import StrictRoute
+from app.gateway import GatewayDep
+from app.intake import budget_request, quote
+from app.problems import describe
+from app.schemas.answers import PlanAnswer
+from app.schemas.requests import PlanRequest
+from pacer.errors import ErrorKind
+
+router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
+
+
+@router.post(
+    "",
+    response_model=PlanAnswer,
+    responses=describe(
+        ErrorKind.malformed_body,
+        ErrorKind.unauthorized,
+        ErrorKind.model_not_found,
+        ErrorKind.schedule_not_found,
+        ErrorKind.schedule_mismatch,
+        ErrorKind.body_too_large,
+        ErrorKind.invalid_request,
+        ErrorKind.store_unavailable,
+    ),
+)
+async def make_plan(body: PlanRequest, gateway: GatewayDep) -> PlanAnswer:
+    """What would be run for a budget, how long it should take and how good it should be."""
+    planned, _ = await quote(budget_request(body, gateway), gateway)
+    return PlanAnswer.of(planned)

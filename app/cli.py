@@ -1,0 +1,111 @@
+"""The `pacer` command, where the parts are put together. Each subcommand loads only what it needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from pacer.errors import PacerError
+from pacer.settings import Settings
+
+app = typer.Typer(
+    name="pacer", help="Images under a budget.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+Model = Annotated[str | None, typer.Option(help="A served model's id, name or folder; the first served by default.")]
+
+
+def main() -> None:
+    """Run the command; what a person did wrong ends it with one line and exit code 2."""
+    try:
+        app()
+    except (PacerError, ValueError) as error:
+        typer.echo(f"pacer: {_one_line(error)}", err=True)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address on which the gateway listens.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port on which the gateway listens; 0 takes a free one.")] = None,
+) -> None:
+    """Run a store, a gateway and a worker until Ctrl-C; PACER_REDIS_URL replaces the store."""
+    from app.up import up as run_up
+
+    raise typer.Exit(run_up(_settings(host=host, port=port), typer.echo))
+
+
+@app.command()
+def gateway(
+    host: Annotated[str | None, typer.Option(help="Address on which to listen.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port on which to listen.")] = None,
+) -> None:
+    """Run one gateway on the store that PACER_REDIS_URL names."""
+    from app.serve import serve
+
+    serve(_settings(host=host, port=port))
+
+
+@app.command()
+def worker(model: Model = None) -> None:
+    """Run one worker on the store that PACER_REDIS_URL names."""
+    settings = _settings()
+    from workers.cli import main as run_worker
+
+    raise typer.Exit(run_worker(settings, model or settings.models[0]))
+
+
+@app.command()
+def plan(
+    *,
+    model: Model = None,
+    steps: Annotated[int | None, typer.Option(help="Step budget.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="A registry id model/solver/steps, or a grid's name.")] = None,
+    solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
+    sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Say what would be run for a budget, from the registry alone: no store, no worker."""
+    from app.quote import describe_plan, quote_locally
+
+    planned = quote_locally(
+        _settings(),
+        model=model,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        schedule=schedule,
+        solver=solver,
+        sigmas=None if sigmas is None else tuple(float(sigma) for sigma in sigmas.split(",")),
+    )
+    typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))
+
+
+@app.command(context_settings=_PASSED_ON)
+def schedules(context: typer.Context) -> None:
+    """Search, show and bench schedules; `pacer schedules --help` says more."""
+    from workers.cli import schedules as run_schedules
+
+    raise typer.Exit(run_schedules(_settings(), context.args))
+
+
+def _settings(**given: object) -> Settings:
+    """The settings of the environment under what the command line says."""
+    return Settings.model_validate({**Settings().model_dump(), **{k: v for k, v in given.items() if v is not None}})
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        place = "_".join(("PACER", *(str(part).upper() for part in problem["loc"][:1])))
+        return f"{place}: {problem['msg']}"
+    return f"{error} {error.kind.advice}" if isinstance(error, PacerError) else str(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What the routes share: the settings, the models, the schedules, the store and the metrics of one gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from pacer import models
+from pacer.jobs.messages import TERMINAL, Job, JobState
+from pacer.jobs.store import JobStore
+from pacer.metrics import Metrics
+from pacer.models import ModelCard
+from pacer.settings import Settings
+from schedules.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One gateway process."""
+
+    settings: Settings
+    cards: Mapping[str, ModelCard]
+    registry: Registry
+    store: JobStore
+    metrics: Metrics
+
+    def card(self, model: str | None) -> ModelCard:
+        """The card of a model by its id; the first served one when no id is given.
+
+        Raises:
+            PacerError: model_not_found.
+        """
+        return models.choose(model, self.cards)
+
+    async def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue all jobs of a request, of one plan, or none.
+
+        Raises:
+            PacerError: queue_full or store_unavailable.
+        """
+        plan = jobs[0].plan
+        await self.store.submit(jobs, predicted_s=plan.predicted_seconds)
+        self.metrics.schedule_used.labels(plan.schedule, plan.solver).inc(len(jobs))
+        if plan.predicted_quality_db is not None:
+            for _ in jobs:
+                self.metrics.predicted_quality.labels(plan.model).observe(plan.predicted_quality_db[0])
+
+    async def cancel(self, job_id: str) -> JobState:
+        """End a job that waits or runs; returns the state it is in now.
+
+        Raises:
+            PacerError: job_not_found, job_gone or store_unavailable.
+        """
+        before = await self.store.status(job_id)
+        state = await self.store.cancel(job_id)
+        if state == "cancelled" and before.status not in TERMINAL:
+            self.metrics.jobs.labels(before.plan.model, state).inc()
+        return state
+
+
+def _gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(_gateway_of)]

@@ -1,0 +1,170 @@
+"""From a validated body to planned jobs. Everything that can be refused is refused here, before the queue."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+
+from app.gateway import Gateway
+from app.schemas.requests import MAX_SEED, DrawFields, ImagesRequest, PlanFields
+from pacer.control.planner import BudgetRequest, plan
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.keys import new_job_id
+from pacer.jobs.messages import Job, Plan, TableMessage, WorkerSpeed
+from pacer.models import ModelCard, count_words
+from schedules.table import Table
+
+_RANDOM_SEED_BITS = 32
+"""Small enough for every JSON reader to hold exactly."""
+
+_SIZE = re.compile(r"([0-9]+)x([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a request comes to: jobs of one plan, seeds rising by one."""
+
+    card: ModelCard
+    plan: Plan
+    jobs: tuple[Job, ...]
+
+    @property
+    def seed(self) -> int:
+        """The first image's."""
+        return self.jobs[0].seed
+
+
+async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1) -> Order:
+    """Judge a drawing request, plan it and write its jobs.
+
+    Raises:
+        PacerError: of the kind and field that is wrong; nothing was queued.
+    """
+    card = gateway.card(fields.model)
+    _check_words(fields.prompt, "prompt", gateway, card)
+    _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
+    seed = _seed(fields.seed, count)
+    request = budget_request(fields, gateway)
+    planned, table = await quote(request, gateway)
+    packed = TableMessage.of(table)
+    jobs = tuple(
+        _job(fields, request, planned, table=packed, seed=seed + i, embed=gateway.settings.embed_metadata)
+        for i in range(count)
+    )
+    return Order(card, planned, jobs)
+
+
+async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
+    """The plan of a request, predicted with what workers measured.
+
+    Raises:
+        PacerError: the request is wrong, or store_unavailable.
+    """
+    # Planned once without the store, so that a wrong request is told so whatever state the store is in.
+    planned = _plan(request, gateway, None)
+    speed = await gateway.store.speed(request.card.id)
+    return planned if speed is None else _plan(request, gateway, speed)
+
+
+def _plan(request: BudgetRequest, gateway: Gateway, speed: WorkerSpeed | None) -> tuple[Plan, Table]:
+    settings = gateway.settings
+    return plan(request, gateway.registry, speed, default_steps=settings.default_steps, max_steps=settings.max_steps)
+
+
+def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
+    """What planning needs of a request.
+
+    Raises:
+        PacerError: model_not_found, or invalid_request on size, guidance or contradictory budgets.
+    """
+    card = gateway.card(fields.model)
+    width, height = _size(fields.size, card)
+    return BudgetRequest(
+        card=card,
+        guidance_scale=_guidance(fields.guidance_scale, card),
+        width=width,
+        height=height,
+        steps=_steps(fields, gateway),
+        schedule=fields.schedule,
+        solver=fields.solver,
+        sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
+    )
+
+
+def _steps(fields: PlanFields, gateway: Gateway) -> int | None:
+    """The one step budget that the fields agree on, if they name any."""
+    settings = gateway.settings
+    named: dict[str, int] = {}
+    if fields.budget is not None:
+        named["budget.steps"] = fields.budget.steps
+    if fields.num_inference_steps is not None:
+        named["num_inference_steps"] = fields.num_inference_steps
+    if isinstance(fields, ImagesRequest) and fields.quality is not None and fields.quality != "auto":
+        named["quality"] = settings.quality_steps[fields.quality]
+    for field, steps in named.items():
+        if not 1 <= steps <= settings.max_steps:
+            raise _invalid(field, f"must lie in 1 to {settings.max_steps}, is {steps}")
+    if len(set(named.values())) > 1:
+        said = ", ".join(f"{field} says {steps}" for field, steps in named.items())
+        raise _invalid(next(iter(named)), f"the budgets contradict each other: {said} steps; give one of them")
+    return next(iter(named.values()), None)
+
+
+def _size(size: str | None, card: ModelCard) -> tuple[int, int]:
+    if size is None or size == "auto":
+        return card.default_size
+    match = _SIZE.fullmatch(size)
+    if match is None or not card.allows(int(match[1]), int(match[2])):
+        raise _invalid("size", f"{card.id} draws {card.sizes}, not {size}")
+    return int(match[1]), int(match[2])
+
+
+def _guidance(scale: float | None, card: ModelCard) -> float:
+    if scale is None:
+        return card.guidance_scale
+    least, most = card.guidance_range
+    if not least <= scale <= most:
+        raise _invalid("guidance_scale", f"must lie in {least:g} to {most:g} for {card.id}, is {scale:g}")
+    return float(scale)
+
+
+def _seed(seed: int | None, count: int) -> int:
+    if seed is None:
+        return secrets.randbits(_RANDOM_SEED_BITS)
+    if seed + count - 1 > MAX_SEED:
+        raise _invalid("seed", f"the last image's seed, seed + n - 1, must be at most {MAX_SEED}")
+    return seed
+
+
+def _check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> None:
+    most_chars = gateway.settings.max_prompt_chars
+    if len(text) > most_chars:
+        raise _invalid(field, f"may have at most {most_chars} characters, has {len(text)}")
+    words = count_words(text)
+    if card.max_words is not None and words > card.max_words:
+        raise _invalid(field, f"{card.id} reads at most {card.max_words} words, there are {words}")
+
+
+def _job(
+    fields: DrawFields, request: BudgetRequest, planned: Plan, *, table: TableMessage, seed: int, embed: bool
+) -> Job:
+    image_format = fields.output_format or "png"
+    return Job(
+        id=new_job_id(request.card.id),
+        prompt=fields.prompt,
+        negative_prompt=fields.negative_prompt or "",
+        seed=seed,
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale,
+        plan=planned,
+        table=table,
+        image_format=image_format,
+        compression=None if image_format == "png" else fields.output_compression,
+        embed_metadata=embed,
+    )
+
+
+def _invalid(field: str, detail: str) -> PacerError:
+    return PacerError(ErrorKind.invalid_request, f"{field}: {detail}", field=field)

@@ -1,0 +1,88 @@
+"""The gateway's application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from redis.asyncio import Redis
+
+import pacer
+from app import problems
+from app.api import health, images, jobs, models, plan
+from app.auth import BearerKeys, check_digests
+from app.context import RequestContext
+from app.gateway import Gateway
+from pacer.jobs.connection import connect_async
+from pacer.jobs.store import JobStore
+from pacer.metrics import make_metrics
+from pacer.models import served
+from pacer.settings import Settings
+from schedules.registry import Registry
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of one gateway process.
+
+    Raises:
+        ValueError: the settings cannot be served: no store, a missing model card, a malformed key or artefact.
+    """
+    if settings.redis_url is None:
+        raise ValueError("PACER_REDIS_URL must name the store; `pacer up` starts one of its own")
+    check_digests(settings.api_keys)
+    client = connect_async(settings.redis_url)
+    store = JobStore(client, settings)
+    folders = () if settings.registry_dir is None else (settings.registry_dir,)
+    gateway = Gateway(
+        settings=settings,
+        cards=served(settings),
+        registry=Registry.load(*folders),
+        store=store,
+        metrics=make_metrics("gateway"),
+    )
+    app = FastAPI(
+        title="Pacer",
+        version=pacer.__version__,
+        description="Images under a budget: say how many network steps you can spend.",
+        lifespan=_closing(store, client),
+        redirect_slashes=False,
+    )
+    app.state.gateway = gateway
+    _add_routes(app, needs_key=bool(settings.api_keys))
+    problems.install(app)
+    if settings.api_keys:
+        app.add_middleware(BearerKeys, digests=settings.api_keys)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def _closing(store: JobStore, client: Redis) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await store.close()
+            await client.aclose()
+
+    return lifespan
+
+
+def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
+    # The middleware checks the key; this only documents it.
+    documented = [Depends(HTTPBearer(auto_error=False))] if needs_key else []
+    for module in (images, jobs, plan, models):
+        app.include_router(module.router, dependencies=documented)
+    app.include_router(health.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_STATIC / "index.html")

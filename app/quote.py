@@ -1,0 +1,55 @@
+"""`pacer plan`: a plan from the registry alone."""
+
+from __future__ import annotations
+
+from app.schemas.answers import PlanAnswer
+from pacer.control.planner import BudgetRequest, plan
+from pacer.models import choose, find, served
+from pacer.settings import Settings
+from schedules.registry import Registry
+
+
+def quote_locally(
+    settings: Settings,
+    *,
+    model: str | None,
+    steps: int | None,
+    guidance_scale: float | None,
+    schedule: str | None,
+    solver: str | None,
+    sigmas: tuple[float, ...] | None,
+) -> PlanAnswer:
+    """The plan of a budget without a store; seconds stay unknown.
+
+    Raises:
+        PacerError: the request is wrong, as the gateway would say it.
+    """
+    card = choose(None, served(settings)) if model is None else find(model, settings)
+    width, height = card.default_size
+    request = BudgetRequest(
+        card=card,
+        guidance_scale=card.guidance_scale if guidance_scale is None else guidance_scale,
+        width=width,
+        height=height,
+        steps=steps,
+        schedule=schedule,
+        solver=solver,
+        sigmas=sigmas,
+    )
+    folders = () if settings.registry_dir is None else (settings.registry_dir,)
+    planned, _ = plan(
+        request, Registry.load(*folders), None, default_steps=settings.default_steps, max_steps=settings.max_steps
+    )
+    return PlanAnswer.of(planned)
+
+
+def describe_plan(planned: PlanAnswer) -> str:
+    """The plan for a person to read."""
+    quality = planned.predicted_quality_db
+    expected = "unknown" if quality is None else f"{quality.mean:.1f} dB ({quality.low:.1f} to {quality.high:.1f})"
+    sigmas = " ".join(f"{sigma:.4f}" for sigma in planned.sigmas)
+    return (
+        f"model        {planned.model}\nschedule     {planned.schedule}\nsolver       {planned.solver}\n"
+        f"steps        {planned.steps}\nevaluations  {planned.evaluations}\n"
+        f"quality      {expected}\nsigmas       {sigmas}"
+    )

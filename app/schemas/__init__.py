@@ -1,0 +1,1 @@
+"""What goes over HTTP: strict requests without unknown fields, and answers."""

@@ -1,0 +1,176 @@
+"""What the service says, on native routes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from pacer.jobs import messages
+from pacer.jobs.messages import EventKind, ImageFormat, JobState
+
+
+class Quality(BaseModel):
+    """PSNR to the many-step teacher, decibels, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class PlanAnswer(BaseModel):
+    """What will be run, and what to expect for it."""
+
+    model: str
+    schedule: str = Field(description="registry id, name of a grid, or custom")
+    solver: str
+    steps: int
+    evaluations: int = Field(description="network forwards for one image, guidance counted")
+    sigmas: list[float]
+    predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
+    predicted_quality_db: Quality | None = Field(description="null without evidence")
+
+    @classmethod
+    def of(cls, plan: messages.Plan) -> PlanAnswer:
+        """The plan as it goes over HTTP."""
+        quality = plan.predicted_quality_db
+        return cls(
+            model=plan.model,
+            schedule=plan.schedule,
+            solver=plan.solver,
+            steps=plan.steps,
+            evaluations=plan.evaluations,
+            sigmas=list(plan.sigmas),
+            predicted_seconds=plan.predicted_seconds,
+            predicted_quality_db=None if quality is None else Quality(mean=quality[0], low=quality[1], high=quality[2]),
+        )
+
+
+class TimingsAnswer(BaseModel):
+    """Seconds that a finished job took."""
+
+    queue: float
+    encode: float
+    denoise: float
+    decode: float
+    service: float = Field(description="from claim to finish")
+
+    @classmethod
+    def of(cls, timings: messages.Timings) -> TimingsAnswer:
+        """The timings as they go over HTTP."""
+        return cls(**{name: getattr(timings, name) for name in cls.model_fields})
+
+
+class JobError(BaseModel):
+    """Why a job came to nothing."""
+
+    type: str
+    title: str
+    detail: str
+    advice: str
+
+
+class JobAccepted(BaseModel):
+    """A job that was queued."""
+
+    id: str
+    status: Literal["queued"]
+    seed: int
+    plan: PlanAnswer
+
+
+class JobAnswer(BaseModel):
+    """What is known of a job."""
+
+    id: str
+    status: JobState
+    step: int
+    total: int
+    attempt: int
+    plan: PlanAnswer
+    submitted_ms: int = Field(description="store time, Unix epoch")
+    finished_ms: int | None
+    timings: TimingsAnswer | None
+    error: JobError | None
+    image: str | None = Field(description="where the image lies, once there is one")
+    output_format: ImageFormat
+
+
+class JobCancelled(BaseModel):
+    """The state of a job after DELETE."""
+
+    id: str
+    status: JobState
+
+
+class JobEvent(BaseModel):
+    """The data of one server-sent event."""
+
+    kind: EventKind
+    step: int
+    total: int
+    detail: str | None
+
+
+class ModelAnswer(BaseModel):
+    """A served model: OpenAI's fields and what requests to it may say."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "pacer"
+    width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
+    height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
+    guidance_scale: float
+    guidance_range: tuple[float, float]
+    sigma_range: tuple[float, float]
+    prediction: str
+    max_words: int | None
+    max_steps: int
+    default_steps: int
+    solvers: list[str]
+    grids: list[str]
+    live_workers: int | None = Field(description="null while the store does not answer")
+
+
+class ModelList(BaseModel):
+    """All served models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelAnswer]
+
+
+class ScheduleAnswer(BaseModel):
+    """One entry of the registry."""
+
+    id: str
+    solver: str
+    steps: int
+    order: int
+    servable: bool
+    method: str
+    sigmas: list[float]
+    psnr_db: Quality | None
+    baselines_psnr_db: dict[str, Quality]
+    guidance_range: tuple[float, float]
+
+
+class ScheduleList(BaseModel):
+    """All entries of a model."""
+
+    model: str
+    data: list[ScheduleAnswer]
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Readiness(BaseModel):
+    """The store answers and every served model has a live worker."""
+
+    status: Literal["ready"] = "ready"
+    workers: dict[str, int]

@@ -1,0 +1,44 @@
+"""The answer of /v1/images/generations: OpenAI's, with a `pacer` object beside it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.schemas.answers import PlanAnswer, TimingsAnswer
+from pacer.jobs.messages import ImageFormat
+
+
+class ImageDatum(BaseModel):
+    """One image."""
+
+    b64_json: str
+
+
+class ImageFacts(BaseModel):
+    """How one image came about."""
+
+    id: str = Field(description="the job's id")
+    seed: int
+    timings: TimingsAnswer
+
+
+class PacerFacts(PlanAnswer):
+    """The plan that was run, and what it took."""
+
+    seed: int = Field(description="of the first image; image i has seed + i")
+    guidance_scale: float
+    queue_seconds: float = Field(description="the longest wait among the images")
+    service_seconds: float = Field(description="the longest service among the images")
+    images: list[ImageFacts]
+    ignored: list[str] = Field(description="fields that were given and mean nothing here")
+
+
+class ImagesAnswer(BaseModel):
+    """OpenAI's images response."""
+
+    created: int = Field(description="Unix seconds")
+    data: list[ImageDatum]
+    output_format: ImageFormat
+    quality: str | None
+    size: str
+    pacer: PacerFacts

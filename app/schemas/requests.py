@@ -1,0 +1,129 @@
+"""What a caller may say, on native routes and on OpenAI's. No unknown field, no conversion between types."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pacer.jobs.messages import ImageFormat
+
+MAX_SEED = 2**63 - 1
+
+_SIZE = re.compile(r"auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the NUL character")
+    return value
+
+
+def _spoken(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return _text(value)
+
+
+def _size(value: str) -> str:
+    if not _SIZE.fullmatch(value):
+        raise ValueError("must be 'auto' or WIDTHxHEIGHT in pixels, such as 64x64")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Prompt = Annotated[
+    str, AfterValidator(_spoken), Field(min_length=1, json_schema_extra={"example": "a red circle above a blue square"})
+]
+Size = Annotated[
+    str, AfterValidator(_size), Field(json_schema_extra={"pattern": f"^({_SIZE.pattern})$", "example": "64x64"})
+]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+class Strict(BaseModel):
+    """No unknown fields, no conversions, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Budget(Strict):
+    """What the caller can spend."""
+
+    steps: int = Field(ge=1, description="network steps, each one row of the sampler's table")
+
+
+class PlanFields(Strict):
+    """What planning needs."""
+
+    model: Text | None = Field(default=None, min_length=1, description="a model's id; the first served one by default")
+    size: Size | None = Field(default=None, description="WIDTHxHEIGHT in pixels, or auto")
+    guidance_scale: float | None = Field(
+        default=None, description="classifier-free guidance, 1 turns it off; the model's own by default"
+    )
+    budget: Budget | None = None
+    num_inference_steps: int | None = Field(default=None, ge=1, description="the same as budget.steps")
+    schedule: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="a registry id model/solver/steps, or a grid; the best there is by default",
+    )
+    solver: Text | None = Field(default=None, min_length=1, description="solver of custom sigmas, or the one wanted")
+    sigmas: list[float] | None = Field(
+        default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"
+    )
+
+
+class DrawFields(PlanFields):
+    """What drawing needs beside the plan."""
+
+    prompt: Prompt
+    negative_prompt: Text | None = None
+    seed: Seed | None = Field(default=None, description="drawn at random, and reported, by default")
+    output_format: ImageFormat | None = Field(default=None, description="png by default")
+    output_compression: Percent | None = Field(default=None, description="quality of jpeg and webp")
+
+
+class PlanRequest(PlanFields):
+    """A quote without the run."""
+
+
+class JobRequest(DrawFields):
+    """One image, drawn in the background."""
+
+
+class ImagesRequest(DrawFields):
+    """OpenAI's image generation request, and this service's further fields."""
+
+    n: int | None = Field(default=None, ge=1, description="images; image i has seed + i")
+    quality: Literal["auto", "low", "medium", "high"] | None = Field(
+        default=None, description="names a step budget; auto leaves it to budget"
+    )
+    response_format: Literal["b64_json"] | None = None
+    stream: Literal[False] | None = None
+    user: Text | None = None
+    # OpenAI's fields that mean nothing here: accepted, and listed under pacer.ignored.
+    background: Literal["transparent", "opaque", "auto"] | None = None
+    complexity: Literal["low", "medium", "high"] | None = None
+    frame_count: int | None = None
+    frame_duration_ms: int | None = None
+    input_fidelity: Literal["low", "high"] | None = None
+    moderation: Literal["low", "auto"] | None = None
+    partial_images: int | None = Field(default=None, ge=0, le=3)
+    safety_identifier: Text | None = None
+    style: Literal["vivid", "natural"] | None = None
+
+    def ignored(self) -> list[str]:
+        """The fields that were given and mean nothing here."""
+        names = [name for name in IGNORED if getattr(self, name) is not None]
+        if self.output_compression is not None and self.output_format in (None, "png"):
+            names.append("output_compression")
+        return sorted(names)
+
+
+IGNORED = (
+    "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "moderation", "partial_images",
+    "safety_identifier", "style",
+)  # fmt: skip

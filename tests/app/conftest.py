@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import redis
+import uvicorn
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stand_in_worker import StandInWorker
+
+from app.main import create_app
+from pacer.embedded_store import EmbeddedStore
+from pacer.jobs.connection import connect
+from pacer.models import CARD_NAME, load
+from pacer.settings import Settings
+from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor, write
+from schedules.compile import SOLVERS
+from schedules.registry import artefact_path
+
+
+@pytest.fixture(scope="session")
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedStore(tmp_path_factory.mktemp("gateway-store"), fsync="no") as store:
+        yield store.url
+
+
+@pytest.fixture(scope="session")
+def settings(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a gateway with a registry of the tests' own, beside a model that nobody serves."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "alone").mkdir()
+    (folder / "alone" / CARD_NAME).write_text(
+        load("shapes-64").model_copy(update={"id": "alone/model"}).model_dump_json()
+    )
+    for solver, entries in {"euler": {4: 20.0, 6: 24.0}, "ab2": {6: 27.0}}.items():
+        write(schedule_of(solver, entries), artefact_path(folder / "registry", "shapes-64", solver))
+    return Settings(
+        redis_url=store_url,
+        max_body_bytes=20_000,
+        max_prompt_chars=200,
+        lease_s=3.0,
+        registry_dir=folder / "registry",
+        log_level="error",
+    )
+
+
+def schedule_of(solver: str, psnr_by_steps: dict[int, float]) -> Schedule:
+    return Schedule(
+        format="pacer-schedule/1",
+        model="shapes-64",
+        revision=None,
+        weights_sha256="0" * 64,
+        dtype="float32",
+        quantization=None,
+        prediction="flow",
+        solver=solver,
+        order=SOLVERS[solver],
+        valid_for=ValidFor(width=(64, 64), height=(64, 64), guidance_scale=(1.0, 3.0)),
+        provenance=Provenance(
+            method="test", teacher_steps=50, calibration_seeds=1, calibration_seed_offset=0, prompts_sha256="0" * 64,
+            date="2026-01-01", code_version="0",
+        ),
+        entries=tuple(entry_of(steps, psnr) for steps, psnr in psnr_by_steps.items()),
+    )  # fmt: skip
+
+
+def entry_of(steps: int, psnr: float) -> Entry:
+    figure, mse = Figure(mean=psnr, low=psnr - 1, high=psnr + 1), Figure(mean=0.1, low=0.1, high=0.1)
+    evidence = Evidence(psnr_db=figure, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50)
+    return Entry(steps=steps, sigmas=tuple((np.linspace(1, 0, steps + 1) ** 1.5).tolist()), evidence=evidence)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """A gateway under uvicorn on a real port, in a thread; gives its root URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
+        thread.start()
+        wait_until(lambda: server.started, 10)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def gateway(settings: Settings) -> Iterator[str]:
+    """The root URL of a gateway."""
+    with serving(settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def worker(settings: Settings) -> Iterator[StandInWorker]:
+    with StandInWorker(settings) as worker:
+        yield worker
+
+
+# One for all tests: making a client reads the machine's certificates, which takes longer than most tests.
+@pytest.fixture(scope="session")
+def client(gateway: str, worker: StandInWorker) -> Iterator[httpx2.Client]:
+    """A client of a gateway that has a worker."""
+    with httpx2.Client(base_url=gateway, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def store(store_url: str) -> Iterator[redis.Redis]:
+    with connect(store_url) as client:
+        yield client
+
+
+def queued_ids(store: redis.Redis) -> set[bytes]:
+    """Jobs that wait or run, of whatever model."""
+    found: set[bytes] = set()
+    for kind in ("pending", "lease"):
+        for key in store.scan_iter(f"{{q:*}}:{kind}"):
+            found.update(store.zrange(key, 0, -1))
+    return found
+
+
+def known_jobs(store: redis.Redis) -> set[bytes]:
+    """Every job that was ever taken in."""
+    return set(store.scan_iter("{q:*}:job:*"))
+
+
+def wait_until(true: Callable[[], object], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.01)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app import problems
+from app.context import RequestContext, server_timing
+
+
+def test_a_harmless_request_id_is_kept(client: httpx2.Client) -> None:
+    assert client.get("/healthz", headers={"X-Request-Id": "my-id.7"}).headers["x-request-id"] == "my-id.7"
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 129, "<script>"])
+def test_any_other_is_replaced(client: httpx2.Client, given: str | None) -> None:
+    answer = client.get("/healthz", headers={} if given is None else {"X-Request-Id": given})
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+def test_every_answer_says_what_it_took(client: httpx2.Client) -> None:
+    for path in ("/healthz", "/v1/models", "/nowhere"):
+        assert re.fullmatch(r"total;dur=[0-9]+\.[0-9]", client.get(path).headers["server-timing"])
+
+
+def test_server_timing_is_in_milliseconds() -> None:
+    assert server_timing({"queue": 0.25, "denoise": 1.5}) == "queue;dur=250.0, denoise;dur=1500.0"
+
+
+@pytest.mark.parametrize("path", ["/v1/images/bug", "/v1/bug"])
+def test_a_bug_is_answered_without_telling_its_innards(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = FastAPI()
+    problems.install(broken)
+    broken.add_middleware(RequestContext)
+
+    @broken.get(path)
+    def bug() -> None:
+        raise KeyError("the secret")
+
+    answer = TestClient(broken, raise_server_exceptions=False).get(path)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.headers["x-request-id"]
+    body = answer.json()
+    assert (body["error"]["code"] if "error" in body else body["type"]).endswith("internal")
+    assert "KeyError" in capsys.readouterr().out
+
+
+def test_log_lines_are_json_with_the_request_id() -> None:
+    script = (
+        "import structlog; from app import logs; from pacer.settings import Settings;"
+        "logs.configure(Settings(log_format='json', log_level='info'));"
+        "structlog.contextvars.bind_contextvars(request_id='r-1');"
+        "log = structlog.get_logger(); log.debug('unseen'); log.info('seen', job='j')\n"
+        "try: 1 / 0\nexcept ZeroDivisionError: log.exception('broken')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [(line["event"], line["level"], line["request_id"]) for line in lines] == [
+        ("seen", "info", "r-1"),
+        ("broken", "error", "r-1"),
+    ]
+    assert "ZeroDivisionError" in lines[1]["exception"]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from conftest import serving
+from prometheus_client.parser import text_string_to_metric_families
+from stand_in_worker import SLOW_PROMPT
+
+import pacer
+from app.main import create_app
+from pacer.embedded_store import EmbeddedStore
+from pacer.errors import ErrorKind
+from pacer.settings import Settings
+from schedules.artefact import ArtefactError
+
+
+def test_the_process_answers(client: httpx2.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok", "version": pacer.__version__}
+
+
+def test_it_is_ready_with_a_store_and_a_worker(client: httpx2.Client) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "workers": {"shapes-64": 1}})
+
+
+def test_metrics_show_the_depth_of_the_queue_now(settings: Settings) -> None:
+    assert settings.registry_dir is not None
+    alone = settings.model_copy(update={"models": (str(settings.registry_dir.parent / "alone"),)})
+    with serving(alone) as url, httpx2.Client(base_url=url) as client:
+        assert depths(client) == {"alone/model": 0}
+        job = client.post("/v1/jobs", json={"prompt": "a red circle"})
+        assert depths(client) == {"alone/model": 1}
+        client.delete(job.headers["location"])
+        assert depths(client) == {"alone/model": 0}
+
+
+def depths(client: httpx2.Client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    return {
+        sample.labels["model"]: sample.value
+        for sample in families["pacer_queue_depth"].samples
+        if sample.labels["model"] == "alone/model"
+    }
+
+
+def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
+    def count(name: str, **labels: str) -> float:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        return sum(s.value for family in families for s in family.samples if (s.name, s.labels) == (name, labels))
+
+    def counts() -> list[float]:
+        return [
+            count("pacer_schedule_used_total", schedule="shapes-64/ab2/6", solver="ab2"),
+            count("pacer_predicted_quality_db_sum", model="shapes-64"),
+            count("pacer_jobs_total", model="shapes-64", outcome="cancelled"),
+        ]
+
+    before = counts()
+    job = client.post("/v1/jobs", json={"prompt": SLOW_PROMPT, "budget": {"steps": 6}})
+    for _ in range(2):
+        client.delete(job.headers["location"])
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 27, 1]
+
+
+def test_without_a_store_it_lives_but_is_not_ready(settings: Settings, tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path) as store:
+        url = store.url
+    with serving(settings.model_copy(update={"redis_url": url})) as root, httpx2.Client(base_url=root) as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v1/models").json()["data"][0]["live_workers"] is None
+        assert client.get("/metrics").status_code == 200
+        for answer in (client.get("/readyz"), client.post("/v1/jobs", json={"prompt": "a red circle"})):
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store_unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        # What is wrong is wrong whatever state the store is in.
+        assert client.post("/v1/jobs", json={"prompt": ""}).status_code == 422
+        assert client.post("/v1/plan", json={"budget": {"steps": 1000}}).status_code == 422
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_every_problem_type_leads_to_its_explanation(client: httpx2.Client, kind: ErrorKind) -> None:
+    answer = client.get(f"/problems/{kind.label}").json()
+    assert answer == {"kind": kind.label, "title": kind.title, "status": kind.status, "advice": kind.advice}
+
+
+def test_an_unknown_problem_type_is_not_found(client: httpx2.Client) -> None:
+    assert client.get("/problems/none").status_code == 404
+
+
+def test_the_gateway_loads_no_network_library() -> None:
+    libraries = {"torch", "diffusers", "transformers"}
+    check = f"import sys, app.main, app.up, app.serve, app.cli; print(sorted({libraries} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def test_settings_that_cannot_be_served_are_refused_at_start(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="PACER_REDIS_URL"):
+        create_app(settings.model_copy(update={"redis_url": None}))
+    with pytest.raises(ValueError, match="shipped: shapes-64"):
+        create_app(settings.model_copy(update={"models": ("nowhere",)}))
+    with pytest.raises(ArtefactError):
+        create_app(settings.model_copy(update={"registry_dir": tmp_path / "none"}))

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import httpx2
+from conftest import serving
+
+from pacer.settings import Settings
+
+
+def test_served_models_say_what_they_take(client: httpx2.Client) -> None:
+    listed = client.get("/v1/models").json()
+    assert listed["object"] == "list"
+    model = listed["data"][0]
+    assert model == client.get("/v1/models/shapes-64").json()
+    assert (model["id"], model["object"], model["width"], model["max_words"]) == ("shapes-64", "model", [64, 64, 8], 14)
+    assert model["live_workers"] == 1
+    assert "euler" in model["solvers"]
+    assert "uniform" in model["grids"]
+
+
+def test_a_models_schedules_come_with_their_evidence(client: httpx2.Client) -> None:
+    listed = client.get("/v1/models/shapes-64/schedules").json()
+    entries = {entry["id"]: entry for entry in listed["data"]}
+    assert {"shapes-64/ab2/6", "shapes-64/euler/4", "shapes-64/euler/6"} <= set(entries)
+    best = entries["shapes-64/ab2/6"]
+    assert best["psnr_db"] == {"mean": 27.0, "low": 26.0, "high": 28.0}
+    assert (best["solver"], best["steps"], len(best["sigmas"])) == ("ab2", 6, 7)
+    assert all(entry["id"].startswith("shapes-64/") for entry in listed["data"])
+
+
+def test_every_listed_schedule_can_be_planned(client: httpx2.Client) -> None:
+    for entry in client.get("/v1/models/shapes-64/schedules").json()["data"]:
+        planned = client.post("/v1/plan", json={"schedule": entry["id"]})
+        assert (planned.status_code, planned.json()["schedule"]) == (200, entry["id"])
+        assert planned.json()["sigmas"] == entry["sigmas"]
+
+
+def test_a_models_id_may_hold_a_slash(settings: Settings) -> None:
+    assert settings.registry_dir is not None
+    alone = settings.model_copy(update={"models": (str(settings.registry_dir.parent / "alone"),)})
+    with serving(alone) as url, httpx2.Client(base_url=url) as client:
+        assert client.get("/v1/models/alone/model").json()["id"] == "alone/model"
+        assert client.get("/v1/models/alone%2Fmodel").json()["id"] == "alone/model"
+        assert client.get("/v1/models/alone/model/schedules").json() == {"model": "alone/model", "data": []}
+
+
+def test_unknown_models_are_not_found(client: httpx2.Client) -> None:
+    for path in ("/v1/models/sd3", "/v1/models/sd3/schedules", "/v1/models/a/b/c"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/model_not_found")
+        assert "shapes-64" in answer.json()["detail"]
+
+
+def test_a_quote_promises_what_the_run_does(client: httpx2.Client) -> None:
+    fields = {"budget": {"steps": 6}, "guidance_scale": 2}
+    quoted = client.post("/v1/plan", json=fields).json()
+    ran = client.post("/v1/images/generations", json={"prompt": "a red circle", **fields}).json()["pacer"]
+    assert quoted == {name: ran[name] for name in quoted}

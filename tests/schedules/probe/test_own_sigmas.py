@@ -53,3 +53,12 @@ def test_scheduler_that_takes_none_is_refused():
 def test_grid_of_another_length_or_end_is_refused(sigmas):
     with pytest.raises(CannotRun, match="sigmas: must have 3 values for 2 steps, the last 0"):
         probe(d.FlowMatchEulerDiscreteScheduler(), 2, sigmas=sigmas)
+
+
+def test_first_times_that_coincide_when_rounded_are_both_stepped():
+    sigmas = np.array([0.9995, 0.9991, 0.5, 0.0])
+    stock = d.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
+    table = probe(stock, 3, sigmas=sigmas)
+    assert table.t[0] == table.t[1] == 999
+    own = compile_table("unipc-2", sigmas, "flow")
+    np.testing.assert_allclose(table.X, own.X, rtol=1e-3)  # 1 - 0.9995 has four digits in float32

@@ -49,6 +49,9 @@ def find_binary() -> Path:
 class EmbeddedStore:
     """A valkey-server that lives as long as it is wanted. Start it from the main thread.
 
+    Stopped, it loses nothing. Killed, or with the machine's power gone, it loses what `fsync` allows: "everysec" the
+    last second, two when the disk is busy; "always" nothing, at the price of a write to the disk before each answer.
+
     Attributes:
         data_dir: folder of the append-only file, the log and a lock; made when missing.
         url: address for the redis client, valid while it runs.

@@ -92,6 +92,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     job: Job
     fence: int
+    """Larger than those of all claims of this job before."""
     attempt: int
     """1 on the first try."""
     submitted_ms: int

@@ -27,7 +27,7 @@ def test_what_was_written_survives_a_restart(tmp_path):
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path):
-    with EmbeddedStore(tmp_path / "data") as store, connect(store.url) as client:
+    with EmbeddedStore(tmp_path / "data", fsync="always") as store, connect(store.url) as client:
         client.set("key", b"value")
         os.kill(store.pid, signal.SIGKILL)
         while store.alive:

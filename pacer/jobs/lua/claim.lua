@@ -16,7 +16,7 @@ local function sweep(id)
     requeue(id, 'its worker stopped answering')
   else
     local detail = 'No worker finished it in ' .. attempt .. ' attempts.'
-    redis.call('HINCRBY', JOB .. id, 'fence', 1)
+    new_fence(id)
     end_job(id, 'failed', ttl_s, {'error_kind', 'worker_failed', 'error_detail', detail}, detail)
     failed[#failed + 1] = id
   end
@@ -30,7 +30,7 @@ end
 
 local function hand_out(id, spec, submitted)
   local job = JOB .. id
-  local fence = redis.call('HINCRBY', job, 'fence', 1)
+  local fence = new_fence(id)
   local attempt = redis.call('HINCRBY', job, 'attempt', 1)
   redis.call('HSET', job, 'state', 'running', 'worker', worker, 'claimed_ms', NOW)
   redis.call('ZADD', LEASE, NOW + lease_ms, id)

@@ -49,6 +49,14 @@ local function departed()
   redis.call('LTRIM', DRAIN, 0, MAX_DEPARTURES)
 end
 
+-- A fence is larger than every one before it, also than one that the store forgot when it was killed and came back
+-- without its last second: it is the time, or one more than the last fence.
+local function new_fence(id)
+  local fence = math.max(NOW, redis.call('HGET', JOB .. id, 'fence') + 1)
+  redis.call('HSET', JOB .. id, 'fence', fence)
+  return fence
+end
+
 -- Ends a job, in whatever hands it is; fields are those of its hash that change with it.
 local function end_job(id, state, ttl_s, fields, detail)
   local job = JOB .. id
@@ -68,7 +76,7 @@ end
 local function requeue(id, detail)
   local job = JOB .. id
   redis.call('ZREM', LEASE, id)
-  redis.call('HINCRBY', job, 'fence', 1)
+  new_fence(id)
   redis.call('HSET', job, 'state', 'queued', 'step', 0, 'worker', '')
   local score, total = unpack(redis.call('HMGET', job, 'score', 'total'))
   redis.call('ZADD', PENDING, score, id)

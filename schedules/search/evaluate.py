@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.evidence import Figure
@@ -13,6 +14,7 @@ from schedules.table import FloatArray
 
 _RESAMPLES = 2000
 _TINY = 1e-12
+_ROUNDING = 1 / 12  # mean squared error of rounding to whole levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,15 @@ def summarise(errors: FloatArray) -> ErrorSummary:
     return ErrorSummary(float(errors.mean()), float(np.median(errors)), float(np.quantile(errors, 0.9)))
 
 
-def psnr_db(images: Tensor, reference: Tensor, *, peak: float = 2.0) -> FloatArray:
-    """Peak signal to noise of each image in dB, shape (M,), float64.
+def psnr_db(pixels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> FloatArray:
+    """Peak signal to noise of each picture in dB, shape (M,), float64; at most 58.9, which is rounding's own.
 
     Args:
-        images: pictures in -1..1, shape (M, channels, height, width); values outside are clipped as on the screen.
+        pixels: pictures, shape (M, height, width, 3), uint8.
         reference: the teacher's pictures.
-        peak: the range of the values.
     """
-    errors = seed_errors(images.clamp(-1, 1), reference.clamp(-1, 1))
-    return np.asarray(10 * np.log10(peak**2 / np.maximum(errors, _TINY)))
+    errors = np.square(pixels.astype(np.float64) - reference).reshape(len(pixels), -1).mean(1)
+    return np.asarray(10 * np.log10(255**2 / np.maximum(errors, _ROUNDING)))
 
 
 def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:

@@ -78,12 +78,13 @@ class Refined:
     evaluations: int
 
 
-def best_grid(split: Split, grids: Iterable[FloatArray], compile_table: Compile, *, log: bool = False) -> FloatArray:
-    """The grid with the least pooled final error on a split."""
-    scored = [(_error(split, compile_table(sigmas), log=log), i, sigmas) for i, sigmas in enumerate(grids)]
-    if not scored:
-        raise ValueError("grids: must not be empty")
-    return min(scored, key=lambda item: item[:2])[2]
+def grid_errors(split: Split, grids: Iterable[FloatArray], compile_table: Compile, *, log: bool = False) -> list[float]:
+    """The pooled final error of each grid on a split; evaluations that grids have in common are made once."""
+    errors, latest = [], None
+    for sigmas in grids:
+        latest = roll_out(split.problem, compile_table(sigmas), after=latest)
+        errors.append(pooled_error(latest.final, split.target, log=log))
+    return errors
 
 
 def refine(
@@ -135,10 +136,6 @@ def cosine_modes(steps: int, count: int) -> FloatArray:
     return np.array([np.sqrt(2) * np.cos(np.pi * m * places) for m in range(1, min(count, steps - 1) + 1)]).reshape(
         -1, steps
     )
-
-
-def _error(split: Split, table: Table, *, log: bool) -> float:
-    return pooled_error(roll_out(split.problem, table).final, split.target, log=log)
 
 
 class _Refinement:
@@ -211,7 +208,7 @@ class _Refinement:
         return _levels(np.maximum(gaps, _LEAST_GAP), float(np.exp(point[-1])))
 
     def _refined(self, sigmas: FloatArray) -> Refined:
-        validation = _error(self._validation, self._compile(sigmas), log=self._options.log)
+        validation = grid_errors(self._validation, [sigmas], self._compile, log=self._options.log)[0]
         return Refined(sigmas, self._value, validation, self._spent)
 
 

@@ -30,15 +30,10 @@ class Meter:
         self._show()
 
     def stage(self, name: str, evaluations: float) -> None:
-        """Begin a stage with its share of the expectation; what the last one spared is taken off."""
-        self._total += min(0.0, self.evaluations - self._stage_end)
+        """Begin a stage with its share of the expectation, which the last stage's true cost corrects."""
+        self._total += self.evaluations - self._stage_end
         self._stage_end = self.evaluations + evaluations
         self._show(name)
-
-    def spared(self, evaluations: float) -> None:
-        """Take off what need not be evaluated after all."""
-        self._total -= evaluations
-        self._show()
 
     def watch(self, problem: SearchProblem) -> SearchProblem:
         """The same problem with its evaluations counted."""

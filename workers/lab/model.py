@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.search.problem import Combine, Field, SearchProblem, classifier_free
 from workers.lab.prompts import PromptSource
 from workers.lab.seeds import SeedSet
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +31,9 @@ class LabModel:
         latent_shape: channels, height and width of a latent.
         device: where the network lies.
         field: from prompts, one for each seed, to the network under them.
-        decode: from latents (B, *latent) to images (B, 3, height, width) in -1..1.
+        decode: from latents (B, *latent) to pixels (B, height, width, 3), uint8 sRGB.
         prompts: where prompts come from.
-        score: from prompts and images to the share of tasks solved, in 0..1, where a program can judge that.
+        score: from prompts and pixels to the share of tasks solved, in 0..1, where a program can judge that.
         combine: how the guided output is made.
     """
 
@@ -42,9 +46,9 @@ class LabModel:
     latent_shape: tuple[int, ...]
     device: torch.device
     field: Callable[[Sequence[str]], Field]
-    decode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Pixels]
     prompts: PromptSource
-    score: Callable[[Sequence[str], Tensor], float] | None = None
+    score: Callable[[Sequence[str], Pixels], float] | None = None
     combine: Combine = classifier_free
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:

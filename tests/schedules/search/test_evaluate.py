@@ -8,14 +8,14 @@ from schedules.search.evaluate import bootstrap, pool, pooled_error, psnr_db, se
 
 
 def test_psnr_of_a_known_error() -> None:
-    reference = torch.zeros(2, 3, 4, 4)
-    images = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
-    assert psnr_db(images, reference).tolist() == pytest.approx([20.0, 40.0], abs=1e-4)
+    reference = np.full((2, 4, 4, 3), 200, dtype=np.uint8)
+    pixels = reference - np.array([51, 5], dtype=np.uint8)[:, None, None, None]
+    assert psnr_db(pixels, reference).tolist() == pytest.approx([13.979, 34.151], abs=1e-3)
 
 
-def test_psnr_sees_clipped_pictures_only() -> None:
-    reference = torch.ones(1, 3, 4, 4)
-    assert psnr_db(reference * 7, reference)[0] > 100
+def test_psnr_of_equal_pictures_is_that_of_rounding() -> None:
+    pixels = np.zeros((1, 4, 4, 3), dtype=np.uint8)
+    assert psnr_db(pixels, pixels)[0] == pytest.approx(58.92, abs=0.01)
 
 
 def test_seed_errors_and_their_summary() -> None:

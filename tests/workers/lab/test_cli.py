@@ -1,0 +1,102 @@
+"""The commands on a real pipeline, saved with tiny random networks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pacer.settings import Settings
+from schedules.artefact import Schedule, read, write
+from workers.lab.cli import main
+from workers.lab.loading import open_model, share_passed, weights_sha256
+from workers.shapes.architecture import build_pipeline, build_transformer, build_vae
+from workers.shapes.language import sample_prompts
+from workers.shapes.render import draw
+
+SEARCH = ("search", "--seeds=4", "--held-out=4", "--grid=6", "--teacher-steps=12", "--refine=12", "--budgets=2,3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    vae = build_vae()
+    vae.register_to_config(scaling_factor=1.0, shift_factor=0.0)
+    build_pipeline(vae=vae, transformer=build_transformer(width=32, layers=1)).save_pretrained(folder)
+    card = {"id": "tiny", "width": [64, 64, 8], "height": [64, 64, 8], "guidance_scale": 1.5, "prediction": "flow"}
+    (folder / "pacer.json").write_text(json.dumps(card))
+    (folder / "prompts.txt").write_text("\n".join(str(prompt) for prompt in sample_prompts(40, 0)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("registry")
+    prompts, data = folder / "prompts.txt", out.parent / "lab"
+    arguments = [*SEARCH, f"--model={folder}", f"--prompts={prompts}", f"--out={out}", f"--data={data}"]
+    assert main(Settings(), arguments) == 0
+    return out
+
+
+def test_search_writes_the_artefact_where_the_registry_looks(folder: Path, searched: Path) -> None:
+    schedule = read(searched / "tiny" / "euler.json")
+    assert [entry.steps for entry in schedule.entries] == [2, 3]
+    assert schedule.weights_sha256 == weights_sha256(folder)
+    assert schedule.valid_for.covers(width=64, height=64, guidance_scale=1.5)
+    for entry in schedule.entries:
+        assert entry.evidence is not None
+        assert set(entry.evidence.baselines_psnr_db) == {"uniform", "stock", "shift3", "karras", "beta"}
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_show_prints_and_draws(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
+    picture = tmp_path / f"curve.{ending}"
+    arguments = ["show", "tiny/euler/3", f"--registry={searched}", f"--out={picture}", "--no-teacher"]
+    assert main(Settings(), arguments) == 0
+    assert picture.read_bytes()[:4] in (b"\x89PNG", b"<?xm")
+    printed = capsys.readouterr().out
+    assert "tiny/euler/3" in printed
+    assert "held-out seeds" in printed
+    assert "karras" in printed
+
+
+def test_show_draws_the_teachers_curve(folder: Path, searched: Path, tmp_path: Path) -> None:
+    alone, both = tmp_path / "alone.svg", tmp_path / "both.svg"
+    prompts = folder / "prompts.txt"
+    common = ["show", "tiny/euler/2", f"--registry={searched}", f"--data={tmp_path}", f"--prompts={prompts}"]
+    settings = Settings(models=(str(folder),))
+    main(settings, [*common, f"--out={alone}", "--no-teacher"])
+    main(settings, [*common, f"--out={both}"])
+    assert both.read_text().count("<path") > alone.read_text().count("<path")
+
+
+def test_unknown_schedule_is_refused_by_name(searched: Path) -> None:
+    with pytest.raises(ValueError, match="there are 2, 3"):
+        main(Settings(), ["show", "tiny/euler/7", f"--registry={searched}"])
+
+
+def test_another_kind_of_picture_is_refused(searched: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in \.png or \.svg"):
+        main(Settings(), ["show", "tiny/euler/2", f"--registry={searched}", "--no-teacher", f"--out={tmp_path}/a.bmp"])
+
+
+def test_a_model_without_prompts_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="give a file of prompts"):
+        open_model(str(folder), Settings())
+
+
+def test_the_judge_passes_true_pictures_and_no_others() -> None:
+    rng = np.random.default_rng(0)
+    prompts = sample_prompts(12, 5)
+    pixels = np.stack([draw(prompt, rng) for prompt in prompts])
+    texts = [str(prompt) for prompt in prompts]
+    assert share_passed(texts, pixels) == 1.0
+    assert share_passed(texts, pixels[::-1]) < 0.5
+
+
+def test_an_artefact_survives_writing(searched: Path, tmp_path: Path) -> None:
+    schedule: Schedule = read(searched / "tiny" / "euler.json")
+    write(schedule, tmp_path / "copy.json")
+    assert read(tmp_path / "copy.json") == schedule

@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schedules.artefact import parse
+from schedules.grids import uniform
+from schedules.search.evaluate import psnr_db
+from schedules.search.oss import euler_rollout
+from workers.lab.bench import Bench
+from workers.lab.budget import Found
+from workers.lab.request import SearchRequest
+from workers.lab.search import search_schedule
+
+MakeBench = Callable[[SearchRequest], Bench]
+
+
+def test_searched_schedule_is_an_artefact_that_beats_uniform(bench_of: MakeBench, request_: SearchRequest) -> None:
+    schedule = parse(search_schedule(bench_of(request_)).model_dump_json())
+    assert [entry.steps for entry in schedule.entries] == [1, 2, 4]
+    assert (schedule.model, schedule.solver, schedule.order) == ("mixture", "euler", 1)
+    for entry in schedule.entries[1:]:
+        assert entry.evidence is not None
+        assert entry.evidence.psnr_db.mean > entry.evidence.baselines_psnr_db["uniform"].mean
+        assert entry.evidence.task_score is not None
+
+
+def test_evidence_is_that_of_the_plain_loop(bench_of: MakeBench, request_: SearchRequest) -> None:
+    bench = bench_of(replace(request_, budgets=(3,)))
+    evidence = search_schedule(bench).entries[0].evidence
+    held_out = bench.held_out
+    drawn, wanted = (
+        bench.model.decode(latents) for latents in (euler_rollout(held_out.problem, uniform(3)), held_out.teacher.final)
+    )
+    assert evidence is not None
+    assert evidence.baselines_psnr_db["uniform"].mean == pytest.approx(float(psnr_db(drawn, wanted).mean()), abs=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["ab2", "dpmpp-2m", "unipc-2"])
+def test_other_solvers_are_refined(bench_of: MakeBench, request_: SearchRequest, solver: str) -> None:
+    entry = search_schedule(bench_of(replace(request_, solver=solver, budgets=(4,)))).entries[0]
+    assert entry.evidence is not None
+    assert entry.evidence.psnr_db.mean >= max(figure.mean for figure in entry.evidence.baselines_psnr_db.values())
+
+
+def test_a_baseline_that_cannot_be_beaten_is_kept_and_named(bench_of: MakeBench, request_: SearchRequest) -> None:
+    schedule = search_schedule(bench_of(replace(request_, budgets=(1,))))
+    assert schedule.entries[0].sigmas == (1.0, 0.0)
+    assert schedule.provenance.parameters["baselines_kept"] == "1: uniform"
+
+
+def test_the_three_sets_of_seeds_and_prompts_never_meet(bench_of: MakeBench, request_: SearchRequest) -> None:
+    bench = bench_of(request_)
+    splits = (bench.calibration, bench.validation, bench.held_out)
+    seeds = [set(range(s.seeds.offset, s.seeds.offset + len(s.seeds.prompts))) for s in splits]
+    prompts = [set(s.seeds.prompts) for s in splits]
+    for kind in (seeds, prompts):
+        assert sum(map(len, kind)) == len(set.union(*kind))
+
+
+def test_resuming_takes_over_finished_budgets(bench_of: MakeBench, request_: SearchRequest, tmp_path: Path) -> None:
+    def interrupt(steps: int, found: Found) -> None:
+        if steps == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search_schedule(bench_of(request_), tell=interrupt)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "lab" / "budgets").iterdir()}
+    entries = search_schedule(bench_of(request_), resume=True).entries
+    assert len(written) == 2
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    assert entries == search_schedule(bench_of(request_)).entries
+
+
+def test_a_finished_search_resumes_without_the_network(bench_of: MakeBench, request_: SearchRequest) -> None:
+    first = search_schedule(bench_of(request_))
+    idle = bench_of(request_)
+    assert search_schedule(idle, resume=True).entries == first.entries
+    assert idle.meter.evaluations == 0
+
+
+def test_without_resume_budgets_are_searched_anew(bench_of: MakeBench, request_: SearchRequest) -> None:
+    search_schedule(bench_of(request_))
+    anew = bench_of(request_)
+    search_schedule(anew)
+    assert anew.meter.evaluations > 0
+
+
+def test_other_seeds_give_another_search(bench_of: MakeBench, request_: SearchRequest) -> None:
+    first, second = (search_schedule(bench_of(replace(request_, seed_offset=offset))) for offset in (0, 500))
+    assert first.entries[2].sigmas != second.entries[2].sigmas
+    assert np.allclose(first.entries[2].sigmas, second.entries[2].sigmas, atol=0.2)
+    assert second.provenance.calibration_seed_offset == 500

@@ -1,0 +1,88 @@
+"""One run of the lab: a model, a request, its seeds and their teachers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from schedules.compile import compile_table
+from schedules.search.problem import SearchProblem
+from schedules.search.teacher import Teacher, run_teacher
+from schedules.table import FloatArray, Table
+from workers.lab.meter import Meter
+from workers.lab.model import LabModel
+from workers.lab.prompts import SplitName
+from workers.lab.request import SearchRequest
+from workers.lab.seeds import SeedSet, seed_set
+from workers.lab.store import LabStore
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Seeds of one purpose, with their teacher.
+
+    Attributes:
+        seeds: the seeds and prompts.
+        problem: the same as the search sees them.
+        teacher: their trajectories; but for calibration, the ends only.
+        key: what made the teacher; its hash names everything derived from it.
+    """
+
+    seeds: SeedSet
+    problem: SearchProblem
+    teacher: Teacher
+    key: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Makes each split when it is first asked for."""
+
+    model: LabModel
+    request: SearchRequest
+    store: LabStore
+    meter: Meter
+
+    @property
+    def branches(self) -> int:
+        """Forwards of the network for one evaluation of one seed."""
+        return 2 if self.request.guidance_scale != 1.0 else 1
+
+    def table(self, sigmas: FloatArray) -> Table:
+        """The solver's table."""
+        return compile_table(self.request.solver, sigmas, "flow")
+
+    @cached_property
+    def calibration(self) -> Split:
+        """Seeds that decide about moves; their teacher keeps every node of the grid."""
+        return self._split("calibration", self.request.seeds, self.request.grid)
+
+    @cached_property
+    def validation(self) -> Split:
+        """Seeds that end the refinement and choose between it and the baselines."""
+        return self._split("validation", self.request.seeds, 1)
+
+    @cached_property
+    def held_out(self) -> Split:
+        """Seeds of the evidence."""
+        return self._split("held-out", self.request.held_out, 1)
+
+    def _split(self, name: SplitName, count: int, nodes: int) -> Split:
+        request, model = self.request, self.model
+        self.meter.stage(f"teacher of the {name} seeds", count * request.teacher_steps * self.branches)
+        seeds = seed_set(model.prompts, name, count, request.seed_offset)
+        problem = self.meter.watch(model.problem(seeds, guidance_scale=request.guidance_scale, batch=request.batch))
+        key: dict[str, object] = {
+            "weights": model.weights_sha256,
+            "dtype": model.dtype,
+            "device": model.device.type,
+            "seeds": [seeds.offset, count],
+            "prompts": seeds.prompts_sha256,
+            "guidance_scale": request.guidance_scale,
+            "steps": request.teacher_steps,
+            "nodes": nodes,
+        }
+        teacher = self.store.teacher(
+            key, model.device, lambda: run_teacher(problem, request.teacher_steps, nodes=nodes)
+        )
+        return Split(seeds, problem, teacher, key)

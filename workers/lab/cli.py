@@ -1,0 +1,142 @@
+"""`pacer schedules`: search schedules for a model, and show those that the registry has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pacer.models import load as load_card
+from pacer.settings import Settings
+from schedules.artefact import Schedule, write
+from schedules.registry import SHIPPED, Registry, artefact_path
+from schedules.search.teacher import run_teacher
+from workers.lab.bench import Bench
+from workers.lab.budget import Found
+from workers.lab.loading import open_model
+from workers.lab.meter import Meter
+from workers.lab.request import BASELINES, SearchRequest, parse_budgets
+from workers.lab.search import search_schedule
+from workers.lab.seeds import seed_set
+from workers.lab.show import LocalChange, plot_entry, print_entry
+from workers.lab.store import LabStore
+
+app = typer.Typer(
+    name="schedules", help="Search and show schedules.", no_args_is_help=True, add_completion=False,
+    rich_markup_mode=None,
+)  # fmt: skip
+
+_DEFAULT = SearchRequest("euler", (1,), 1.0)
+_CURVE_SEEDS, _CURVE_STEPS = 16, 60
+
+
+def main(settings: Settings, arguments: Sequence[str]) -> int:
+    """Run `pacer schedules` with its arguments; 0 when all went well.
+
+    Raises:
+        ValueError: an argument that is not possible; the message names it.
+    """
+    code = typer.main.get_command(app).main(list(arguments), "pacer schedules", standalone_mode=False, obj=settings)
+    return code if isinstance(code, int) else 0
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    *,
+    model: Annotated[str | None, typer.Option(help="A shipped model or a local folder; the first served.")] = None,
+    solver: Annotated[str, typer.Option(help="Whose grids: euler, ab2, ab3, ddim, dpmpp-2m or unipc-2.")] = "euler",
+    budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
+    seeds: Annotated[int, typer.Option(help="Calibration seeds; as many again validate.")] = _DEFAULT.seeds,
+    held_out: Annotated[int, typer.Option(help="Seeds of the evidence.")] = _DEFAULT.held_out,
+    seed_offset: Annotated[int, typer.Option(help="Moves all seeds and prompts.")] = 0,
+    grid: Annotated[int, typer.Option(help="Intervals of the grid that paths are searched on.")] = _DEFAULT.grid,
+    teacher_steps: Annotated[int, typer.Option(help="The teacher's Euler steps.")] = _DEFAULT.teacher_steps,
+    refine: Annotated[int, typer.Option(help="Evaluations per seed to refine a budget with.")] = _DEFAULT.refine,
+    cost: Annotated[Literal["x0", "x"], typer.Option(help="What paths are ranked by.")] = _DEFAULT.cost,
+    pooling: Annotated[Literal["log", "mean"], typer.Option(help="Geometric or plain mean over seeds.")] = "log",
+    free_start: Annotated[bool, typer.Option(help="Let grids begin below pure noise.")] = False,
+    baselines: Annotated[str, typer.Option(help="Grids to compare with.")] = ",".join(BASELINES),
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
+    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted search.")] = False,
+    out: Annotated[Path, typer.Option(help="Registry folder to write to.")] = SHIPPED,
+    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+) -> None:
+    """Search a model's grids and write the artefact with its evidence."""
+    settings: Settings = context.obj
+    lab = open_model(model or settings.models[0], settings, prompts)
+    request = SearchRequest(
+        solver, parse_budgets(budgets), lab.guidance_scale if guidance is None else guidance,
+        seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
+        refine=refine, screen=min(seeds, _DEFAULT.screen), cost=cost, free_start=free_start, log=pooling == "log",
+        baselines=tuple(baselines.split(",")), batch=batch,
+    )  # fmt: skip
+    console = Console()
+    with _progress(console) as progress:
+        bench = Bench(lab, request, LabStore(data), Meter(progress))
+        schedule = search_schedule(bench, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
+    path = artefact_path(out, lab.name, solver)
+    write(schedule, path)
+    _print_summary(console, schedule)
+    console.print(f"written to {path}; {bench.meter.evaluations} network evaluations")
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, refresh_per_second=2)
+
+
+def _tell(console: Console, steps: int, found: Found) -> None:
+    gain = found.baseline_error / found.validation_error
+    console.print(f"{steps:3d} steps  {found.source:10s} error {found.validation_error:.3g}, baseline x {gain:.2f}")
+
+
+def _print_summary(console: Console, schedule: Schedule) -> None:
+    for entry in schedule.entries:
+        if entry.evidence is None:
+            continue
+        others = ", ".join(f"{name} {figure.mean:.2f}" for name, figure in entry.evidence.baselines_psnr_db.items())
+        console.print(f"{entry.steps:3d} steps  {entry.evidence.psnr_db.mean:.2f} dB  ({others})")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER/STEPS, such as shapes-64/euler/6.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Picture to write, .png or .svg; out/<schedule>.png.")] = None,
+    teacher: Annotated[bool, typer.Option(help="Run the model for the teacher's curve.")] = True,
+    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts of the curve, for models but shapes-64.")] = None,
+    data: Annotated[Path, typer.Option(help="Where teachers are kept.")] = Path("data/lab"),
+) -> None:
+    """Print an entry of the registry and plot it."""
+    settings: Settings = context.obj
+    folders = [folder for folder in (registry, settings.registry_dir) if folder is not None]
+    found, entry = Registry.load(*folders).find(schedule)
+    console = Console()
+    print_entry(found, entry, console)
+    picture = out or Path("out") / f"{schedule.replace('/', '-')}.png"
+    plot_entry(found, entry, picture, _change(found, settings, prompts, LabStore(data)) if teacher else None)
+    console.print(f"drawn to {picture}")
+
+
+def _change(schedule: Schedule, settings: Settings, prompts: Path | None, store: LabStore) -> LocalChange:
+    """The teacher's curve at the schedule's guidance, on a few held-out seeds."""
+    lab = open_model(_served_as(schedule.model, settings), settings, prompts)
+    guidance = schedule.valid_for.guidance_scale[0]
+    seeds = seed_set(lab.prompts, "held-out", _CURVE_SEEDS, 0)
+    key = {"curve": lab.weights_sha256, "prompts": seeds.prompts_sha256, "guidance_scale": guidance}
+    problem = lab.problem(seeds, guidance_scale=guidance, batch=_CURVE_SEEDS)
+    return LocalChange.of(store.teacher(key, lab.device, lambda: run_teacher(problem, _CURVE_STEPS)))
+
+
+def _served_as(model: str, settings: Settings) -> str:
+    """The name or folder under which the settings serve a model's id; the id itself where they do not."""
+    return next((name for name in settings.models if load_card(name).id == model), model)

@@ -1,0 +1,101 @@
+"""Open a model for the lab: its adapter, the hash of its weights, its prompts and its judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pacer.settings import Settings
+from schedules.search.problem import Field
+from workers.families.base import Family
+from workers.lab.model import LabModel, Pixels
+from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
+from workers.models import LoadedModel, choose_device, load
+from workers.shapes.language import parse
+from workers.shapes.recognise import read
+from workers.shapes.score import TASKS, passes
+
+SHAPES = "shapes-64"
+
+
+def open_model(name: str, settings: Settings, prompts: Path | None = None) -> LabModel:
+    """Load a model for a search.
+
+    Args:
+        name: shipped name or local folder.
+        settings: the device and its threads.
+        prompts: a file of prompts, one a line; needed but for shapes-64.
+
+    Raises:
+        ValueError: the model cannot be loaded, is no flow model, or has no prompts.
+    """
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    loaded = load(name, choose_device(settings.device))
+    if loaded.card.prediction != "flow":
+        raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
+    return lab_model(loaded, _prompts(loaded.id, prompts))
+
+
+def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
+    """What the lab needs of a loaded model, at its default size."""
+    family, (width, height) = loaded.family, loaded.card.default_size
+    return LabModel(
+        name=loaded.id,
+        revision=loaded.card.revision,
+        weights_sha256=weights_sha256(loaded.folder),
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        size=(width, height),
+        guidance_scale=loaded.card.guidance_scale,
+        latent_shape=family.latent_shape(width, height),
+        device=family.device,
+        field=lambda texts: _field(family, texts),
+        decode=family.decode,
+        prompts=prompts,
+        score=share_passed if loaded.id == SHAPES else None,
+        combine=lambda c, u, weight: family.combine(c, u, torch.full((len(c),), weight, device=c.device)),
+    )
+
+
+def _prompts(model: str, path: Path | None) -> PromptSource:
+    if path is not None:
+        return FilePrompts(path)
+    if model == SHAPES:
+        return ShapesPrompts()
+    raise ValueError(f"prompts: {model} has none of its own; give a file of prompts, one a line")
+
+
+def _field(family: Family, prompts: Sequence[str]) -> Field:
+    known = dict.fromkeys(prompts)
+    encoded = dict(zip(known, family.encode(list(known)), strict=True))
+    conditioning = [encoded[prompt] for prompt in prompts]
+
+    def field(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        return family.denoise(x, t, [conditioning[row] for row in rows.tolist()])
+
+    return field
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash of a model's weights, hex: of the names and contents of all its safetensors files."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def share_passed(prompts: Sequence[str], pixels: Pixels) -> float:
+    """Mean over the six tasks of the share of pictures that pass; a picture answers every task of its kind."""
+    passed: dict[str, list[bool]] = {}
+    for text, picture in zip(prompts, pixels, strict=True):
+        prompt, reading = parse(text), read(picture)
+        for task, kind in TASKS.items():
+            if kind == prompt.kind:
+                passed.setdefault(task, []).append(passes(task, prompt, reading))
+    return float(np.mean([np.mean(results) for results in passed.values()]))

@@ -1,0 +1,84 @@
+"""What a search is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schedules.compile import SOLVERS
+from schedules.grids import GRIDS
+from schedules.search.oss import Cost
+
+BASELINES = ("uniform", "stock", "shift3", "karras", "beta")
+"""The grids that evidence compares with: uniform, the model's own at shift 1, SD3's shift, Karras and beta."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One search.
+
+    Attributes:
+        solver: whose grids are searched, one of SOLVERS for flow models.
+        budgets: numbers of steps, rising.
+        guidance_scale: at which the schedules will be used.
+        seeds: for calibration; as many again validate.
+        held_out: seeds for the evidence.
+        seed_offset: moves all three sets of seeds.
+        grid: intervals of the grid that paths are searched on.
+        teacher_steps: Euler steps of the teacher, a multiple of the grid.
+        refine: network evaluations to refine one budget with, per calibration seed.
+        screen: calibration seeds that choose among starting grids.
+        cost: what the path search ranks by.
+        free_start: let grids begin below sigma 1.
+        log: pool errors by the geometric mean, that is, rank by mean PSNR.
+        baselines: grids to compare with.
+        batch: most rows in one call of the network.
+    """
+
+    solver: str
+    budgets: tuple[int, ...]
+    guidance_scale: float
+    seeds: int = 64
+    held_out: int = 128
+    seed_offset: int = 0
+    grid: int = 40
+    teacher_steps: int = 120
+    refine: int = 40
+    screen: int = 16
+    cost: Cost = "x0"
+    free_start: bool = False
+    log: bool = True
+    baselines: tuple[str, ...] = BASELINES
+    batch: int = 128
+
+    def __post_init__(self) -> None:
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
+        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)) or self.budgets[0] < 1:
+            raise ValueError(f"budgets: must rise from 1 or more without repeats, are {self.budgets}")
+        if self.budgets[-1] > self.grid:
+            raise ValueError(f"grid: must have at least as many intervals as steps, {self.budgets[-1]}, is {self.grid}")
+        if self.teacher_steps % self.grid:
+            raise ValueError(f"teacher_steps: must be a multiple of the grid's {self.grid}, is {self.teacher_steps}")
+        if not 1 <= self.screen <= self.seeds:
+            raise ValueError(f"screen: must be in 1..{self.seeds} (the calibration seeds), is {self.screen}")
+        if not self.baselines:
+            raise ValueError("baselines: must name at least one grid")
+        unknown = [name for name in self.baselines if name not in GRIDS]
+        if unknown:
+            raise ValueError(f"baselines: must be of {', '.join(GRIDS)}, {unknown[0]!r} is not")
+
+
+def parse_budgets(text: str) -> tuple[int, ...]:
+    """Read "1-20", "4,6,10" or a mixture.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    budgets: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+            raise ValueError(f"budgets: must be like 1-20 or 4,6,10, all at least 1, is {text!r}")
+        budgets |= set(range(int(first), int(last) + 1))
+    return tuple(sorted(budgets))

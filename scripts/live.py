@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,8 @@ READY_S = 120.0
 """Seconds that the system may take until it is ready; loading torch is most of it."""
 STOP_S = 60.0
 """Seconds that it may take to stop; each of its parts has its own, shorter limit."""
+
+_READY = "pacer: ready"
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def live_system() -> Iterator[str]:
                 start_new_session=True,
             )
         try:
-            _wait_until_ready(system, url, log)
+            _wait_until_ready(system, log)
             yield url
         finally:
             _stop(system)
@@ -70,27 +70,20 @@ def _environment(port: int, data: Path) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(system: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_until_ready(system: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + READY_S
-    while time.monotonic() < end:
+    while _READY not in log.read_text(errors="replace"):
         if system.poll() is not None:
             raise RuntimeError(f"`pacer up` ended with {system.returncode}:\n{_tail(log)}")
-        if _is_ready(url):
-            return
+        if time.monotonic() > end:
+            raise RuntimeError(f"`pacer up` was not ready after {READY_S:.0f} s:\n{_tail(log)}")
         time.sleep(0.1)
-    raise RuntimeError(f"`pacer up` was not ready after {READY_S:.0f} s:\n{_tail(log)}")
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    """The end of its log, without what is merely told."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if '"level": "info"' not in line]
+    return "\n".join(lines[-30:])
 
 
 def _stop(system: subprocess.Popen[bytes]) -> None:

@@ -39,9 +39,9 @@ class FoldedTextProcessor:
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,  # noqa: ARG002  part of the processors' signature
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Attend over image tokens (batch, n, d) and text tokens (batch, m, d); the last text token is the folded one."""
+        """Attend over image tokens (batch, n, d) and text tokens (batch, m, d); the last text one is the folded one."""
         parts = [_project(attn, hidden_states, ("to_q", "to_k", "to_v"), ("norm_q", "norm_k"))]
         if encoder_hidden_states is not None:
             names = ("add_q_proj", "add_k_proj", "add_v_proj"), ("norm_added_q", "norm_added_k")
@@ -53,7 +53,7 @@ class FoldedTextProcessor:
             bias[..., -1] = self._raise
         mixed = self._attend(query, key, value, bias)
         mixed = mixed.transpose(1, 2).flatten(2).to(query.dtype)
-        image = attn.to_out[1](attn.to_out[0](mixed[:, : hidden_states.shape[1]]))
+        image: Tensor = attn.to_out[1](attn.to_out[0](mixed[:, : hidden_states.shape[1]]))
         if encoder_hidden_states is None:
             return image
         text = mixed[:, hidden_states.shape[1] :]

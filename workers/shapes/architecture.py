@@ -47,8 +47,12 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         single="<begin> $A <end>", special_tokens=[("<begin>", ids["<begin>"]), ("<end>", ids["<end>"])]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=MAX_WORDS, pad_token="<pad>", unk_token="<unk>",
-        bos_token="<begin>", eos_token="<end>",
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_WORDS,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<begin>",
+        eos_token="<end>",
     )
 
 
@@ -67,9 +71,16 @@ def build_text_encoder(index: int, tokenizer: PreTrainedTokenizerFast) -> CLIPTe
     """One of the two tiny CLIP text encoders (index 0 or 1), randomly initialised."""
     width = _TEXT_WIDTHS[index]
     config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, projection_dim=width,
-        num_hidden_layers=_TEXT_LAYERS[index], num_attention_heads=width // 32, max_position_embeddings=MAX_WORDS,
-        hidden_act="quick_gelu", pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=_TEXT_LAYERS[index],
+        num_attention_heads=width // 32,
+        max_position_embeddings=MAX_WORDS,
+        hidden_act="quick_gelu",
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     return CLIPTextModelWithProjection(config)
@@ -78,14 +89,22 @@ def build_text_encoder(index: int, tokenizer: PreTrainedTokenizerFast) -> CLIPTe
 def build_vae() -> AutoencoderKL:
     """The autoencoder, 64x64x3 pixels to 16x16x4 latents, randomly initialised (0.65 M parameters)."""
     return AutoencoderKL(
-        in_channels=3, out_channels=3, block_out_channels=(16, 32, 64), layers_per_block=1,
-        latent_channels=LATENT_SHAPE[0], norm_num_groups=8, mid_block_add_attention=False,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        use_quant_conv=False, use_post_quant_conv=False, sample_size=64,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(16, 32, 64),
+        layers_per_block=1,
+        latent_channels=LATENT_SHAPE[0],
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        sample_size=64,
     )
 
 
-def build_transformer(width: int = 192, layers: int = 6) -> SD3Transformer2DModel:
+def build_transformer(width: int = 128, layers: int = 7) -> SD3Transformer2DModel:
     """The velocity network, randomly initialised.
 
     Args:
@@ -94,9 +113,17 @@ def build_transformer(width: int = 192, layers: int = 6) -> SD3Transformer2DMode
     """
     channels, size, _ = LATENT_SHAPE
     return SD3Transformer2DModel(
-        sample_size=size, patch_size=2, in_channels=channels, out_channels=channels, num_layers=layers,
-        attention_head_dim=32, num_attention_heads=width // 32, joint_attention_dim=sum(_TEXT_WIDTHS),
-        caption_projection_dim=width, pooled_projection_dim=sum(_TEXT_WIDTHS), pos_embed_max_size=size,
+        sample_size=size,
+        patch_size=2,
+        in_channels=channels,
+        out_channels=channels,
+        num_layers=layers,
+        attention_head_dim=32,
+        num_attention_heads=width // 32,
+        joint_attention_dim=sum(_TEXT_WIDTHS),
+        caption_projection_dim=width,
+        pooled_projection_dim=sum(_TEXT_WIDTHS),
+        pos_embed_max_size=size,
         qk_norm="rms_norm",
     )
 
@@ -105,13 +132,18 @@ def build_pipeline(**parts: Any) -> StableDiffusion3Pipeline:
     """The whole model as the stock pipeline; parts that are not given are randomly initialised."""
     tokenizer = parts.pop("tokenizer", None) or build_tokenizer()
     defaults: dict[str, Any] = {
-        "transformer": lambda: build_transformer(),
+        "transformer": build_transformer,
         "vae": build_vae,
         "text_encoder": lambda: build_text_encoder(0, tokenizer),
         "text_encoder_2": lambda: build_text_encoder(1, tokenizer),
     }
     built = {name: parts.pop(name, None) or build() for name, build in defaults.items()}
     return StableDiffusion3Pipeline(
-        **built, **parts, tokenizer=tokenizer, tokenizer_2=tokenizer, text_encoder_3=None, tokenizer_3=None,
+        **built,
+        **parts,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +25,7 @@ def save_checkpoint(path: Path, parts: dict[str, Any], step: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def load_checkpoint(path: Path, parts: dict[str, Any], device: torch.device) -> int:

@@ -120,9 +120,7 @@ def all_prompts() -> list[Prompt]:
         for first, second, relation, back in product(things, things, RELATIONS, BACKGROUNDS)
         if first != second
     ]
-    counts = [
-        Prompt((thing,) * count, back) for thing, count, back in product(things, COUNTS.values(), BACKGROUNDS)
-    ]
+    counts = [Prompt((thing,) * count, back) for thing, count, back in product(things, COUNTS.values(), BACKGROUNDS)]
     return ones + pairs + counts
 
 
@@ -137,7 +135,9 @@ def is_held_out(prompt: Prompt) -> bool:
     return int.from_bytes(digest[:4]) < _HELD_OUT_SHARE * 2**32
 
 
-def sample_prompts(count: int, seed: int, *, held_out: bool = True, kinds: tuple[Kind, ...] | None = None) -> list[Prompt]:
+def sample_prompts(
+    count: int, seed: int, *, held_out: bool = True, kinds: tuple[Kind, ...] | None = None
+) -> list[Prompt]:
     """Draw prompts, the kinds in equal shares and in turn.
 
     Args:

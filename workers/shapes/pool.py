@@ -67,5 +67,6 @@ def _encode(
 
 def tokenize(tokenizer: PreTrainedTokenizerFast, sentences: list[str]) -> Tensor:
     """Token ids of sentences, padded as the pipeline pads them, shape (n, 16), int64."""
-    ids = tokenizer(sentences, padding="max_length", max_length=MAX_WORDS, truncation=True, return_tensors="pt")
-    return ids.input_ids
+    batch = tokenizer(sentences, padding="max_length", max_length=MAX_WORDS, truncation=True, return_tensors="pt")
+    ids: Tensor = batch.input_ids
+    return ids

@@ -98,7 +98,7 @@ def _fit(shape: Shape, coverage: NDArray[np.float64]) -> tuple[float, float, flo
     unit_area, _, unit_y = _UNIT_MOMENTS[shape]
     radius = float(np.sqrt(area / unit_area))
     x, y = mean_x, mean_y - unit_y * radius
-    rows, columns = np.arange(coverage.shape[0]) + 0.5, np.arange(coverage.shape[1]) + 0.5
+    rows, columns = (np.arange(length, dtype=np.float64) + 0.5 for length in coverage.shape)
     ideal = np.clip(0.5 - signed_distance(shape, columns[None, :] - x, rows[:, None] - y, radius), 0.0, 1.0)
     return x, y, float(np.minimum(ideal, coverage).sum() / np.maximum(ideal, coverage).sum())
 
@@ -114,7 +114,7 @@ def _moments(coverage: NDArray[np.float64], pixel: float = 1.0) -> tuple[float, 
 def _unit_moments(shape: Shape) -> tuple[float, float, float]:
     """Area and centroid, relative to the nominal centre, of the outline with radius 1."""
     pixel = 1 / 400
-    axis = (np.arange(1200) + 0.5) * pixel - 1.5
+    axis = (np.arange(1200, dtype=np.float64) + 0.5) * pixel - 1.5
     inside = signed_distance(shape, axis[None, :], axis[:, None], 1.0) <= 0
     area, x, y = _moments(inside.astype(np.float64), pixel)
     return area, x - 1.5, y - 1.5

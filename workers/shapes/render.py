@@ -36,8 +36,7 @@ def layout(prompt: Prompt, rng: np.random.Generator) -> tuple[Placed, ...]:
         radii = rng.uniform(*_RADII[len(prompt.things)], size=len(prompt.things))
         centres = [_free_centre(radius, rng) for radius in radii]
         placed = tuple(
-            Placed(thing, x, y, radius)
-            for thing, (x, y), radius in zip(prompt.things, centres, radii, strict=True)
+            Placed(thing, x, y, radius) for thing, (x, y), radius in zip(prompt.things, centres, radii, strict=True)
         )
         if _apart(placed) and _related(prompt, placed):
             return placed
@@ -62,9 +61,7 @@ def _related(prompt: Prompt, placed: tuple[Placed, ...]) -> bool:
     if prompt.relation is None:
         return True
     dx, dy = placed[0].x - placed[1].x, placed[0].y - placed[1].y
-    along, across = {
-        "left of": (-dx, dy), "right of": (dx, dy), "above": (-dy, dx), "below": (dy, dx)
-    }[prompt.relation]
+    along, across = {"left of": (-dx, dy), "right of": (dx, dy), "above": (-dy, dx), "below": (dy, dx)}[prompt.relation]
     return along > 0 and abs(across) <= 0.5 * along
 
 
@@ -76,7 +73,7 @@ def render(placed: tuple[Placed, ...], background: str) -> NDArray[np.uint8]:
     """
     image = np.empty((SIZE, SIZE, 3))
     image[:] = BACKGROUNDS[background]
-    axis = np.arange(SIZE) + 0.5
+    axis: NDArray[np.float64] = np.arange(SIZE, dtype=np.float64) + 0.5
     for item in placed:
         distance = signed_distance(item.thing.shape, axis[None, :] - item.x, axis[:, None] - item.y, item.radius)
         coverage = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
@@ -96,7 +93,8 @@ def signed_distance(
 
     Args:
         shape: which outline.
-        dx, dy: offsets from the shape's centre in pixels, broadcast against each other; y points down.
+        dx: offset to the right of the shape's centre in pixels; broadcast against dy.
+        dy: offset downwards from the shape's centre in pixels.
         radius: nominal radius in pixels.
     """
     reach = radius * _EXTENT[shape]

@@ -49,7 +49,9 @@ def train_vae(folder: Path, *, steps: int, batch_size: int, device: torch.device
         progress.update(task, advance=1, description=f"vae loss {loss.item():.4f} {psnr(mse):.1f} dB")
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
             save_checkpoint(path, {"vae": vae, "optimiser": optimiser}, step + 1)
-            progress.console.print(f"vae step {step + 1} loss {loss.item():.4f} round trip {round_trip_db(vae, device):.2f} dB")
+            progress.console.print(
+                f"vae step {step + 1} loss {loss.item():.4f} round trip {round_trip_db(vae, device):.2f} dB"
+            )
     return vae
 
 

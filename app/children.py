@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
+import time
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 STOP_TIMEOUT_S = 15.0
+STOP_WITH_PARENT = "PACER_STOP_WITH_PARENT"
+"""Environment variable that asks a child to end when its parent is gone, however that ended."""
+
+_PARENT_CHECK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,17 @@ class Child:
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
+
+
+def end_with_parent() -> None:
+    """In a child that was asked for it: get SIGTERM as soon as the parent is gone."""
+    if os.environ.get(STOP_WITH_PARENT) != "1":
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_CHECK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -54,9 +54,11 @@ def gateway(
 @app.command()
 def worker(model: Model = None) -> None:
     """Run one worker on the store that PACER_REDIS_URL names."""
-    settings = _settings()
+    from app import logs
     from workers.cli import main as run_worker
 
+    settings = _settings()
+    logs.configure(settings)
     raise typer.Exit(run_worker(settings, model or settings.models[0]))
 
 

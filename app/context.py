@@ -75,8 +75,8 @@ class _Exchange:
         path = self._scope["path"]
         log = structlog.get_logger()
         write = log.debug if path in _QUIET else log.info
-        elapsed_s = round(self._elapsed_s(), 4)
-        write("request", method=self._scope["method"], path=path, status=self._status, elapsed_s=elapsed_s)
+        facts = {"status": self._status, "elapsed_s": round(self._elapsed_s(), 4), **self._state.get("refused", {})}
+        write("request", method=self._scope["method"], path=path, **facts)
 
     def _elapsed_s(self) -> float:
         return time.perf_counter() - self._started_s

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
@@ -57,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     _add_routes(app, needs_key=bool(settings.api_keys))
     problems.install(app)
+    app.openapi = partial(_document, app)  # type: ignore[method-assign]
     if settings.api_keys:
         app.add_middleware(BearerKeys, digests=settings.api_keys)
     app.add_middleware(RequestContext)
@@ -73,6 +76,13 @@ def _closing(store: JobStore, client: Redis) -> Callable[[FastAPI], AbstractAsyn
             await client.aclose()
 
     return lifespan
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the errors' schemas, which the framework cannot place under their media type."""
+    document = FastAPI.openapi(app)
+    document["components"]["schemas"].update(problems.schemas())
+    return document
 
 
 def _add_routes(app: FastAPI, *, needs_key: bool) -> None:

@@ -6,12 +6,13 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from pacer.errors import ErrorKind, PacerError
 
@@ -20,6 +21,7 @@ OPENAI_PREFIX = "/v1/images"
 DEFAULT_RETRY_AFTER_S = 5.0
 
 _MAX_ECHO = 500
+_REFERENCE = "#/components/schemas/{model}"
 _OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -64,8 +66,7 @@ class OpenAIError(BaseModel):
 def describe(*kinds: ErrorKind, openai: bool = False) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` of a route that can fail in these ways."""
     media_type = "application/json" if openai else PROBLEM_TYPE
-    schema = (OpenAIError if openai else Problem).model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    schema = {"$ref": _REFERENCE.format(model=(OpenAIError if openai else Problem).__name__)}
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         titles = responses.get(kind.status, {}).get("description")
@@ -130,6 +131,22 @@ def of_validation(error: RequestValidationError) -> PacerError:
     return PacerError(ErrorKind.invalid_request, detail, field=first.field or None, extra={"errors": listed})
 
 
+def describe_not_found(title: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` of a route whose path may lead to nothing."""
+    return {
+        404: {"description": title, "content": {PROBLEM_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}}
+    }
+
+
+def schemas() -> dict[str, Any]:
+    """What `describe` refers to, for the components of an OpenAPI document."""
+    _, document = models_json_schema(
+        [(Problem, "serialization"), (OpenAIError, "serialization")], ref_template=_REFERENCE
+    )
+    defined: dict[str, Any] = document["$defs"]
+    return defined
+
+
 def install(app: FastAPI) -> None:
     """Give an application these answers."""
     app.add_exception_handler(PacerError, _on_pacer_error)
@@ -145,7 +162,7 @@ def request_id_of(request: Request) -> str | None:
 
 async def _on_pacer_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PacerError)  # noqa: S101  the handler is registered for nothing else
-    structlog.get_logger().info("refused", kind=error.kind.label, detail=printable(error.detail))
+    request.state.refused = {"kind": error.kind.label, "detail": printable(error.detail)}
     return answer(error, path=request.url.path, request_id=request_id_of(request))
 
 
@@ -160,11 +177,24 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     status, title = error.status_code, HTTPStatus(error.status_code).phrase
     detail = f"{title}: {request.method} {printable(request.url.path)}; the routes are listed at /docs."
     headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
     if _speaks_openai(request.url.path):
         body = OpenAIErrorBody(message=detail, type="invalid_request_error", param=None, code=title.lower())
         return JSONResponse(OpenAIError(error=body).model_dump(), status, headers)
     problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=request_id_of(request))
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, media_type=PROBLEM_TYPE)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of every route of this path; the framework's own header tells those of the first one only."""
+    scopes = {
+        method: {**request.scope, "method": method} for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+    }
+    routes = request.app.routes
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
 
 
 def _speaks_openai(path: str) -> bool:

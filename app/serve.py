@@ -5,6 +5,7 @@ from __future__ import annotations
 import uvicorn
 
 from app import logs
+from app.children import end_with_parent
 from app.main import create_app
 from pacer.settings import Settings
 
@@ -28,4 +29,5 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    end_with_parent()
     uvicorn.Server(config).run()

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 
-from app.children import Child
+from app.children import STOP_WITH_PARENT, Child
 from pacer.embedded_store import EmbeddedStore, StoreStartError
 from pacer.settings import Settings
 
@@ -74,7 +74,13 @@ async def _run(settings: Settings, url: str, store: EmbeddedStore | None, say: S
 
 
 async def _start(settings: Settings, url: str, *command: str) -> Child:
-    env = {"PACER_REDIS_URL": url, "PACER_HOST": settings.host, "PACER_PORT": str(settings.port)}
+    env = {
+        "PACER_REDIS_URL": url,
+        "PACER_HOST": settings.host,
+        "PACER_PORT": str(settings.port),
+        # However this process ends, its children are not to live on.
+        STOP_WITH_PARENT: "1",
+    }
     return await Child.start(command[0], sys.executable, "-m", "app.cli", *command, env=env)
 
 

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 import pacer
 from app.gateway import Gateway, GatewayDep
-from app.problems import describe
+from app.problems import describe, describe_not_found
 from app.schemas.answers import Health, Readiness
 from pacer.errors import ErrorKind, PacerError
 
@@ -60,7 +60,7 @@ async def _read_depths(gateway: Gateway) -> None:
         gateway.metrics.queue_depth.labels(model=model).set(depth)
 
 
-@router.get("/problems/{kind}", response_model=ProblemKind)
+@router.get("/problems/{kind}", response_model=ProblemKind, responses=describe_not_found("No such kind"))
 async def problem(kind: str) -> ProblemKind:
     """What a problem type means and what to do about it."""
     known = ErrorKind.__members__.get(kind)

@@ -44,11 +44,11 @@ async def one_model(model_id: str, gateway: GatewayDep) -> ModelAnswer:
 async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
     return ModelAnswer(
         id=card.id,
-        width=card.width,
-        height=card.height,
+        width=list(card.width),
+        height=list(card.height),
         guidance_scale=card.guidance_scale,
-        guidance_range=card.guidance_range,
-        sigma_range=(card.sigma_min, card.sigma_max),
+        guidance_range=list(card.guidance_range),
+        sigma_range=[card.sigma_min, card.sigma_max],
         prediction=card.prediction,
         max_words=card.max_words,
         max_steps=gateway.settings.max_steps,
@@ -80,7 +80,7 @@ def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
         sigmas=list(entry.sigmas),
         psnr_db=None if evidence is None else _quality(evidence.psnr_db),
         baselines_psnr_db={name: _quality(figure) for name, figure in baselines.items()},
-        guidance_range=schedule.valid_for.guidance_scale,
+        guidance_range=list(schedule.valid_for.guidance_scale),
     )
 
 

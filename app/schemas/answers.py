@@ -119,11 +119,11 @@ class ModelAnswer(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "pacer"
-    width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
-    height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
+    width: list[int] = Field(description="least, most and multiple, in pixels")
+    height: list[int] = Field(description="least, most and multiple, in pixels")
     guidance_scale: float
-    guidance_range: tuple[float, float]
-    sigma_range: tuple[float, float]
+    guidance_range: list[float] = Field(description="least and most")
+    sigma_range: list[float] = Field(description="least before the final 0, and most")
     prediction: str
     max_words: int | None
     max_steps: int
@@ -152,7 +152,7 @@ class ScheduleAnswer(BaseModel):
     sigmas: list[float]
     psnr_db: Quality | None
     baselines_psnr_db: dict[str, Quality]
-    guidance_range: tuple[float, float]
+    guidance_range: list[float] = Field(description="least and most")
 
 
 class ScheduleList(BaseModel):

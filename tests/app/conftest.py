@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from stand_in_worker import StandInWorker
 
+from app import logs
 from app.main import create_app
 from pacer.embedded_store import EmbeddedStore
 from pacer.jobs.connection import connect
@@ -50,7 +51,7 @@ def settings(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settin
         max_prompt_chars=200,
         lease_s=3.0,
         registry_dir=folder / "registry",
-        log_level="error",
+        log_level="debug",
     )
 
 
@@ -83,7 +84,9 @@ def entry_of(steps: int, psnr: float) -> Entry:
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """A gateway under uvicorn on a real port, in a thread; gives its root URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # With the protocol named, asyncio switches off Nagle's algorithm, as it does for addresses that it binds itself.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
@@ -94,6 +97,11 @@ def serving(settings: Settings) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet(settings: Settings) -> None:
+    logs.configure(settings)
 
 
 @pytest.fixture(scope="session")

@@ -222,6 +222,13 @@ def test_routes_that_are_not_there(client: httpx2.Client, method: str, path: str
     assert ("allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/jobs/x", "DELETE, GET"), ("/v1/jobs", "POST"), (IMAGES, "POST"), ("/healthz", "GET")]
+)
+def test_a_wrong_method_is_told_all_the_right_ones(client: httpx2.Client, path: str, allowed: str) -> None:
+    assert client.patch(path).headers["allow"] == allowed
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", IMAGES, 405), ("POST", "/v1/images/edits", 404)])
 def test_openai_routes_that_are_not_there(client: httpx2.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)

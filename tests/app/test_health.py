@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -31,15 +32,14 @@ def test_metrics_show_the_depth_of_the_queue_now(settings: Settings) -> None:
     assert settings.registry_dir is not None
     alone = settings.model_copy(update={"models": (str(settings.registry_dir.parent / "alone"),)})
     with serving(alone) as url, httpx2.Client(base_url=url) as client:
-        assert depths(client) == {"alone/model": 0}
+        assert depths(client.get("/metrics")) == {"alone/model": 0}
         job = client.post("/v1/jobs", json={"prompt": "a red circle"})
-        assert depths(client) == {"alone/model": 1}
+        assert depths(client.get("/metrics")) == {"alone/model": 1}
         client.delete(job.headers["location"])
-        assert depths(client) == {"alone/model": 0}
+        assert depths(client.get("/metrics")) == {"alone/model": 0}
 
 
-def depths(client: httpx2.Client) -> dict[str, float]:
-    answer = client.get("/metrics")
+def depths(answer: httpx2.Response) -> dict[str, float]:
     assert answer.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     return {
@@ -72,12 +72,19 @@ def test_without_a_store_it_lives_but_is_not_ready(settings: Settings, tmp_path:
     with EmbeddedStore(tmp_path) as store:
         url = store.url
     with serving(settings.model_copy(update={"redis_url": url})) as root, httpx2.Client(base_url=root) as client:
-        assert client.get("/healthz").status_code == 200
-        assert client.get("/v1/models").json()["data"][0]["live_workers"] is None
-        assert client.get("/metrics").status_code == 200
-        for answer in (client.get("/readyz"), client.post("/v1/jobs", json={"prompt": "a red circle"})):
+        # Side by side, since each of these tries the store for some seconds.
+        with ThreadPoolExecutor() as pool:
+            ready = pool.submit(client.get, "/readyz")
+            submitted = pool.submit(client.post, "/v1/jobs", json={"prompt": "a red circle"})
+            drawn = pool.submit(client.post, "/v1/images/generations", json={"prompt": "a red circle"})
+            models, metrics = pool.submit(client.get, "/v1/models"), pool.submit(client.get, "/metrics")
+            assert client.get("/healthz").status_code == 200
+        for answer in (ready.result(), submitted.result()):
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/store_unavailable")
             assert int(answer.headers["retry-after"]) >= 1
+        assert (drawn.result().status_code, drawn.result().json()["error"]["code"]) == (503, "store_unavailable")
+        assert models.result().json()["data"][0]["live_workers"] is None
+        assert (metrics.result().status_code, depths(metrics.result())) == (200, {})
         # What is wrong is wrong whatever state the store is in.
         assert client.post("/v1/jobs", json={"prompt": ""}).status_code == 422
         assert client.post("/v1/plan", json={"budget": {"steps": 1000}}).status_code == 422

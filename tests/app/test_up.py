@@ -1,0 +1,125 @@
+"""`pacer up`, the real thing: a store, a gateway, a worker with the embedded model; a killed worker; a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from conftest import wait_until
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Parent and command of every living process, by its id."""
+    command = ["ps", "-A", "-o", "pid=,ppid=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines() if "<defunct>" not in line]
+    return {int(pid): (int(parent), args) for pid, parent, args in rows}
+
+
+def children(parent: int) -> dict[int, str]:
+    """Commands of a process's children, by process id."""
+    return {pid: args for pid, (its_parent, args) in processes().items() if its_parent == parent}
+
+
+@contextlib.contextmanager
+def running(tmp_path: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    port, log = free_port(), tmp_path / "up.log"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PACER_")}
+    env |= {"PACER_DATA_DIR": str(tmp_path / "data"), "PACER_WORKER_METRICS_PORT": "0", "PACER_LEASE_S": "2"}
+    command = [sys.executable, "-m", "app.cli", "up", "--port", str(port)]
+    with log.open("wb") as sink:
+        system = subprocess.Popen(command, env={**env, **environment}, stdout=sink, stderr=sink, start_new_session=True)
+    try:
+        yield system, f"http://127.0.0.1:{port}", log
+    finally:
+        if system.poll() is None:
+            system.terminate()
+        system.wait(40)
+
+
+def is_ready(client: httpx2.Client) -> bool:
+    with contextlib.suppress(httpx2.TransportError):
+        return client.get("/readyz").status_code == 200
+    return False
+
+
+@pytest.mark.live
+def test_a_whole_system_starts_survives_its_worker_and_ends(tmp_path: Path) -> None:
+    with running(tmp_path) as (system, url, log), httpx2.Client(base_url=url, timeout=60) as client:
+        wait_until(lambda: is_ready(client) or system.poll() is not None, 90)
+        wait_until(lambda: "pacer: ready" in log.read_text(), 10)
+        assert f"{url}/docs" in log.read_text()
+        assert f"{url}/metrics" in log.read_text()
+        image = client.post("/v1/images/generations", json={"prompt": "a red circle", "budget": {"steps": 2}})
+        assert image.status_code == 200
+
+        family = children(system.pid)
+        worker = next(pid for pid, args in family.items() if "app.cli worker" in args)
+        os.kill(worker, signal.SIGKILL)
+        job = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": {"steps": 2}}).headers["location"]
+        wait_until(lambda: client.get(job).json()["status"] == "completed", 90)
+        assert "the worker ended with code -9" in log.read_text()
+
+        family |= children(system.pid)
+        system.send_signal(signal.SIGINT)
+        assert system.wait(40) == 0
+        assert not family.keys() & processes().keys()
+        assert log.read_text().rstrip().endswith("pacer: stopped")
+
+
+def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "app.cli", "up", "--port", str(port)]
+        env = {**os.environ, "PACER_DATA_DIR": str(tmp_path)}
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "address already in use" in ended.stderr
+    assert "the gateway ended" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["gateway"], {}, "PACER_REDIS_URL"),
+        (["gateway"], {"PACER_PORT": "x"}, "PACER_PORT"),
+        (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_MODELS": '["none"]'}, "shipped: shapes-64"),
+        (["plan", "--steps", "1000"], {}, "1 to 100"),
+        (["plan", "--model", "sd3"], {}, "served: shapes-64"),
+        (["plan", "--sigmas", "1,0.5"], {}, "end in 0"),
+        (["plan", "--sigmas", "1,a"], {}, "'a'"),
+    ],
+)
+def test_what_is_wrong_ends_a_command_with_one_line(
+    arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PACER_")} | environment
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("pacer: ")
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_plan_is_printed_for_people_and_for_programs() -> None:
+    def ask(*arguments: str) -> str:
+        command = [sys.executable, "-m", "app.cli", "plan", "--steps", "4", "--schedule", "uniform", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "evaluations  8" in ask()
+    assert '"sigmas": [' in ask("--json")

@@ -47,7 +47,12 @@ class Settings(BaseSettings):
     )
     result_ttl_s: int = Field(default=3_600, ge=1, description="Seconds that a finished job and its image are kept.")
     lease_s: float = Field(default=12.0, gt=0, description="Seconds after which an unattended job goes to another worker.")
-    beat_s: float = Field(default=2.0, gt=0, description="Seconds between a worker's beats.")
+    beat_s: float = Field(
+        default=0.5, gt=0, description="Seconds between a worker's beats: leases, step events and cancellations."
+    )
+    drain_s: float = Field(
+        default=5.0, ge=0, description="Seconds in which a stopping worker finishes jobs before it gives the rest back."
+    )
     max_attempts: int = Field(default=3, ge=1, description="Times that a job is tried before it fails.")
     max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
     slots: int = Field(default=32, ge=1, description="Requests that a worker holds at once.")

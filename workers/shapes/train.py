@@ -25,9 +25,7 @@ def main() -> None:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     tokenizer = build_tokenizer()
     with _progress() as progress:
-        vae = train_vae(
-            options.folder, steps=options.vae_steps, batch_size=16, device=device, progress=progress
-        ).eval()
+        vae = train_vae(options.folder, steps=options.vae_steps, batch_size=16, device=device, progress=progress).eval()
         pool = load_or_build_pool(options.folder / "pool.pt", vae, tokenizer, options.pictures, progress)
         recipe = FlowRecipe(steps=options.flow_steps, compiled=options.compile)
         train_flow(options.folder, pool, tokenizer, recipe, device=device, progress=progress)
@@ -47,7 +45,10 @@ def _options() -> argparse.Namespace:
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
         refresh_per_second=1,
     )
 

@@ -26,14 +26,14 @@ class FlowRecipe:
 
     steps: int
     batch_size: int = 64
-    peak_rate: float = 2e-3
+    peak_rate: float = 2.5e-3
     warmup_steps: int = 100
     fall_share: float = 0.3
     """Last share of the steps, in which the rate falls linearly to zero."""
     prompt_dropout: float = 0.1
     average_decay: float = 0.999
-    width: int = 192
-    layers: int = 6
+    width: int = 128
+    layers: int = 7
     compiled: bool = False
 
     def rate(self, step: int) -> float:
@@ -58,8 +58,11 @@ class FlowModel(nn.Module):
         words, pooled = zip(*(_encode(enc, tokens) for enc in (self.text_encoder, self.text_encoder_2)), strict=True)
         text = F.pad(torch.cat(words, dim=-1), (0, 0, 0, 1))
         velocity: Tensor = self.transformer(
-            hidden_states=latents, timestep=1000 * sigma, encoder_hidden_states=text,
-            pooled_projections=torch.cat(pooled, dim=-1), return_dict=False,
+            hidden_states=latents,
+            timestep=1000 * sigma,
+            encoder_hidden_states=text,
+            pooled_projections=torch.cat(pooled, dim=-1),
+            return_dict=False,
         )[0]
         return velocity
 
@@ -73,11 +76,18 @@ def _plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | N
 def _encode(encoder: CLIPTextModelWithProjection, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Word states before the last layer and the projected summary, as StableDiffusion3Pipeline takes them."""
     output = encoder(tokens, output_hidden_states=True)
-    return output.hidden_states[-2], output.text_embeds
+    words: Tensor = output.hidden_states[-2]
+    pooled: Tensor = output.text_embeds
+    return words, pooled
 
 
 def train_flow(
-    folder: Path, pool: Pool, tokenizer: PreTrainedTokenizerFast, recipe: FlowRecipe, *, device: torch.device,
+    folder: Path,
+    pool: Pool,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: FlowRecipe,
+    *,
+    device: torch.device,
     progress: Progress,
 ) -> FlowModel:
     """Train, or go on with the checkpoint in the folder; returns the averaged model.
@@ -149,7 +159,8 @@ def _update(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Ten
 
 def build_optimisers(model: FlowModel) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, modulations, projections and vectors."""
-    inner, outer = [], []
+    inner: list[Tensor] = []
+    outer: list[Tensor] = []
     for name, parameter in model.named_parameters():
         in_block = "transformer_blocks" in name and ("attn" in name or ".ff" in name)
         (inner if in_block and parameter.ndim == 2 else outer).append(parameter)

@@ -1,0 +1,71 @@
+"""The beat: leases are extended, and cancellations heard, on a thread that is not the compute loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from pacer.errors import PacerError
+from pacer.jobs.messages import Progress, Verdict, WorkerSpeed
+from pacer.jobs.worker_queue import WorkerQueue
+
+_log = structlog.get_logger(__name__)
+
+
+class Beat(threading.Thread):
+    """Beats every few seconds until stopped; keeps the verdicts that are not "ok" until they are taken.
+
+    Args:
+        queue: the worker's side of the queue.
+        interval_s: seconds between beats.
+        progress: gives the jobs in hand and their steps; called on this thread.
+        speed: gives what to publish, if anything was measured; called on this thread.
+    """
+
+    def __init__(
+        self,
+        queue: WorkerQueue,
+        interval_s: float,
+        progress: Callable[[], Sequence[Progress]],
+        speed: Callable[[], WorkerSpeed | None],
+    ) -> None:
+        super().__init__(name="beat", daemon=True)
+        self._queue = queue
+        self._interval_s = interval_s
+        self._progress = progress
+        self._speed = speed
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._lost: dict[str, Verdict] = {}
+
+    def run(self) -> None:
+        """Beat until `stop`."""
+        while True:
+            try:
+                self.once()
+            except PacerError as error:  # the store is away; leases outlast a few missed beats
+                _log.warning("beat failed", detail=error.detail)
+            if self._stopping.wait(self._interval_s):
+                return
+
+    def once(self) -> None:
+        """One beat."""
+        verdicts = self._queue.beat(self._progress())
+        with self._lock:
+            self._lost.update({job_id: verdict for job_id, verdict in verdicts.items() if verdict != "ok"})
+        speed = self._speed()
+        if speed is not None:
+            self._queue.publish_speed(speed)
+
+    def take_lost(self) -> dict[str, Verdict]:
+        """Jobs to let go of since the last call: cancelled ones, and those that another worker has."""
+        with self._lock:
+            lost, self._lost = self._lost, {}
+        return lost
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self.join()

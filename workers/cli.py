@@ -1,0 +1,84 @@
+"""Start one worker process: load the model, serve its metrics, draw until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import start_http_server
+
+from pacer.jobs.connection import connect
+from pacer.jobs.messages import JobState
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.metrics import Metrics, make_metrics
+from pacer.settings import Settings
+
+_log = structlog.get_logger(__name__)
+_PARENT_CHECK_S = 1.0
+
+
+def main(settings: Settings, model: str) -> int:
+    """Run one worker until SIGTERM or SIGINT.
+
+    Args:
+        settings: with the store's address.
+        model: shipped name or local folder.
+
+    Returns:
+        The process's exit code.
+    """
+    # Imported here, so that a wrong setting is told before torch has taken its seconds to load.
+    import torch
+
+    from workers.models import choose_device, load
+    from workers.worker import Worker
+
+    if settings.redis_url is None:
+        raise ValueError("PACER_REDIS_URL is not set; a worker needs the store's address (`pacer up` sets it)")
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
+    device = choose_device(settings.device)
+    loaded = load(model, device)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    metrics = make_metrics("worker")
+    queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
+    worker = Worker(loaded.family, queue, settings, metrics, loaded.id)
+    worker.warm_up(*loaded.card.default_size)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: worker.stop())
+    _stop_with_parent(worker.stop)
+    if settings.worker_metrics_port:
+        start_http_server(settings.worker_metrics_port, registry=metrics.registry)
+    _log.info("worker ready", worker=name, model=loaded.id, device=str(device))
+    worker.run()
+    return 0
+
+
+def schedules(settings: Settings, arguments: list[str]) -> int:
+    """Search, show and bench schedules: `pacer schedules ...`; returns the process's exit code."""
+    from workers.lab.cli import main as run_lab
+
+    return run_lab(settings, arguments)
+
+
+def _counter(metrics: Metrics, model: str) -> Callable[[JobState, int], None]:
+    return lambda state, count: metrics.jobs.labels(model, state).inc(count)
+
+
+def _stop_with_parent(stop: Callable[[], None]) -> None:
+    """Where a supervisor asks for it (PACER_STOP_WITH_PARENT), stop when it is gone, however it went."""
+    if os.environ.get("PACER_STOP_WITH_PARENT") != "1":
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        waiting = threading.Event()
+        while os.getppid() == parent:
+            waiting.wait(_PARENT_CHECK_S)
+        stop()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,93 @@
+"""The delivery: pictures become files and reach the store on threads of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from pacer.errors import PacerError
+from pacer.jobs.messages import Claim, Timings
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.metrics import Metrics, Stage
+from workers.engine import Drawn, Failed
+from workers.image_file import encode_file, provenance
+
+_log = structlog.get_logger(__name__)
+_THREADS = 2
+
+
+class Delivery:
+    """Hands in what the engine ended, and counts it. A job's lease needs beats until it is done here.
+
+    Args:
+        queue: the worker's side of the queue.
+        metrics: of this process.
+        model: whose jobs these are, for the labels.
+        on_done: told of each claim that is handed in or given up, on a thread of the delivery.
+    """
+
+    def __init__(self, queue: WorkerQueue, metrics: Metrics, model: str, on_done: Callable[[Claim], None]) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._model = model
+        self._on_done = on_done
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="delivery")
+
+    def submit(self, ended: Drawn | Failed) -> None:
+        """Hand in a picture or a failure, soon."""
+        self._threads.submit(self._deliver, ended)
+
+    def _deliver(self, ended: Drawn | Failed) -> None:
+        try:
+            if isinstance(ended, Drawn):
+                self._finish(ended)
+            else:
+                self._fail(ended)
+        except PacerError as error:  # the lease runs out, and another worker draws the job again
+            _log.error("result not delivered", job=ended.claim.job.id, detail=error.detail)
+        except Exception:  # noqa: BLE001 -- one bad picture must not end the thread that delivers the others
+            _log.exception("result not delivered: this is a bug", job=ended.claim.job.id)
+        finally:
+            self._on_done(ended.claim)
+
+    def _finish(self, drawn: Drawn) -> None:
+        started = time.monotonic()
+        job = drawn.claim.job
+        data = encode_file(drawn.pixels, job.image_format, compression=job.compression, texts=provenance(job))
+        encoded = time.monotonic()
+        service = drawn.encode_s + drawn.denoise_s + drawn.decode_s + encoded - started
+        timings = Timings(_queue_s(drawn.claim), drawn.encode_s, drawn.denoise_s, drawn.decode_s, service)
+        kept = self._queue.finish(drawn.claim, data, timings)
+        self._observe("encode_file", encoded - started)
+        self._observe("store", time.monotonic() - encoded)
+        if kept:
+            self._count_finished(drawn, timings)
+        else:
+            _log.info("result dropped: the job is no longer ours", job=job.id)
+
+    def _count_finished(self, drawn: Drawn, timings: Timings) -> None:
+        self._metrics.jobs.labels(self._model, "completed").inc()
+        self._metrics.job_e2e.labels(self._model).observe(timings.queue + timings.service)
+        self._metrics.job_nfe.labels(self._model).observe(drawn.claim.job.plan.evaluations)
+        self._observe("encode", drawn.encode_s)
+        self._observe("denoise", drawn.denoise_s)
+        self._observe("decode", drawn.decode_s)
+
+    def _observe(self, stage: Stage, seconds: float) -> None:
+        self._metrics.stage.labels(self._model, stage).observe(seconds)
+
+    def _fail(self, failed: Failed) -> None:
+        _log.warning("job failed", job=failed.claim.job.id, kind=failed.kind.label, detail=failed.detail)
+        if self._queue.fail(failed.claim, failed.kind, failed.detail):
+            self._metrics.jobs.labels(self._model, "failed").inc()
+
+    def close(self) -> None:
+        """Wait until everything is handed in."""
+        self._threads.shutdown(wait=True)
+
+
+def _queue_s(claim: Claim) -> float:
+    return max(0, claim.claimed_ms - claim.submitted_ms) / 1000

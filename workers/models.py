@@ -1,0 +1,102 @@
+"""Loading models: a shipped name, a local folder or a hub id becomes an adapter ready to draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusion3Pipeline
+
+from pacer.models import ModelCard
+from pacer.models import load as load_card
+from workers.families.base import Family
+from workers.families.sd3 import Sd3Family
+
+SHIPPED: dict[str, Path] = {"shapes-64": Path(__file__).parent / "shapes" / "model"}
+"""Models that come with Pacer, by name."""
+
+_FAMILIES: dict[str, tuple[type[DiffusionPipeline], Callable[[Any], Family], frozenset[str]]] = {
+    "StableDiffusion3Pipeline": (StableDiffusion3Pipeline, Sd3Family, frozenset({"text_encoder_3", "tokenizer_3"})),
+}
+"""Pipeline class name in model_index.json -> stock class, adapter, components that may be missing."""
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded; the message says why and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model on its device.
+
+    Attributes:
+        card: what the gateway knows of it, its id among it.
+        folder: where it was loaded from.
+        family: the adapter.
+        dtype: of the network's weights on the device.
+    """
+
+    card: ModelCard
+    folder: Path
+    family: Family
+    dtype: torch.dtype
+
+    @property
+    def id(self) -> str:
+        """The model's id, which its queue and its schedules have."""
+        return self.card.id
+
+
+def choose_device(wish: str) -> torch.device:
+    """The torch device that a setting names: auto takes the GPU if there is one.
+
+    Raises:
+        ModelError: the device is unknown or not there.
+    """
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wish)
+    except RuntimeError as error:
+        raise ModelError(f"device {wish!r} is unknown; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {wish!r} was asked for, but torch sees no GPU; use auto or cpu")
+    return device
+
+
+def load(name: str, device: torch.device | None = None, dtype: torch.dtype | None = None) -> LoadedModel:
+    """Load a model by shipped name or local folder.
+
+    Args:
+        name: what to load.
+        device: where to; by default the best there is.
+        dtype: of its weights; by default float32 on the CPU, bfloat16 elsewhere, float32 for shipped models.
+
+    Raises:
+        ModelError: there is no such model, its family is unknown, or its weights are pickled.
+        CardError: it has no card, or a malformed one.
+    """
+    device = device or choose_device("auto")
+    card = load_card(name)
+    folder = SHIPPED.get(name, Path(name))
+    stock, adapter, optional = _family_of(folder)
+    small = device.type == "cpu" or name in SHIPPED
+    dtype = dtype or (torch.float32 if small else torch.bfloat16)
+    missing = {part: None for part in optional if not (folder / part).is_dir()}
+    pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
+    pipeline.set_progress_bar_config(disable=True)
+    return LoadedModel(card, folder, adapter(pipeline.to(device)), dtype)
+
+
+def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], Callable[[Any], Family], frozenset[str]]:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ModelError(f"no model at {folder}: it has no model_index.json; shipped models: {', '.join(SHIPPED)}")
+    class_name = json.loads(index.read_text()).get("_class_name")
+    if class_name not in _FAMILIES:
+        raise ModelError(f"{folder}: pipelines of class {class_name!r} are not served; served: {', '.join(_FAMILIES)}")
+    return _FAMILIES[class_name]

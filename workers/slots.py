@@ -1,0 +1,75 @@
+"""The pool of histories: one slot per request, float32, zeroed on admission."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_SMALLEST_HISTORY = 32
+
+
+class SlotPool:
+    """Histories of requests with one latent shape, in one preallocated tensor.
+
+    A slot is zeroed when it is taken: 0 x NaN is NaN, so what one request left behind must never meet another's zeros.
+
+    Args:
+        slots: most requests held at once.
+        shape: of one latent.
+        device: where the histories live.
+    """
+
+    def __init__(self, slots: int, shape: tuple[int, ...], device: torch.device) -> None:
+        self._history = torch.zeros((slots, _SMALLEST_HISTORY, *shape), device=device)
+        self._unconditional = torch.zeros((slots, *shape), device=device)
+        self._free = list(range(slots))[::-1]
+
+    def take(self, columns: int) -> int:
+        """A zeroed slot with room for this many columns; the pool's histories grow where they are too short.
+
+        Raises:
+            ValueError: no slot is free.
+        """
+        if not self._free:
+            raise ValueError("no slot is free")
+        self._grow(columns)
+        slot = self._free.pop()
+        self._history[slot] = 0
+        self._unconditional[slot] = 0
+        return slot
+
+    def _grow(self, columns: int) -> None:
+        """At least double the columns, so that growth stays rare."""
+        slots, have, *shape = self._history.shape
+        if columns > have:
+            longer = self._history.new_zeros((slots, max(columns, 2 * have), *shape))
+            longer[:, :have] = self._history
+            self._history = longer
+
+    def give_back(self, slot: int) -> None:
+        """Free a slot."""
+        self._free.append(slot)
+
+    def write(self, slots: Tensor, columns: Tensor, values: Tensor) -> None:
+        """Set one column of each slot: slots and columns (n,), int64; values (n, ...), float32."""
+        self._history[slots, columns] = values
+
+    def combine(self, slots: Tensor, rows: Tensor) -> Tensor:
+        """One linear combination of each slot's history.
+
+        Args:
+            slots: shape (n,), int64.
+            rows: coefficients, shape (n, columns), float32, zero where a slot has no column yet.
+
+        Returns:
+            Shape (n, ...), float32.
+        """
+        return torch.einsum("nl,nl...->n...", rows, self._history[slots, : rows.shape[1]])
+
+    def keep_unconditional(self, slots: Tensor, values: Tensor) -> None:
+        """Remember the latest unconditional outputs of slots."""
+        self._unconditional[slots] = values
+
+    def unconditional(self, slots: Tensor) -> Tensor:
+        """The latest unconditional outputs of slots, shape (n, ...)."""
+        return self._unconditional[slots]

@@ -1,0 +1,138 @@
+"""One worker: claim -> admit -> encode -> step -> ... -> decode -> finish, until told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from pacer.jobs.messages import Claim, Progress
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.metrics import Metrics
+from pacer.settings import Settings
+from workers.beat import Beat
+from workers.delivery import Delivery
+from workers.engine import Engine
+from workers.families.base import Family
+from workers.intake import Intake
+
+_log = structlog.get_logger(__name__)
+_IDLE_S = 0.1  # longest wait for a first job, so that a stop is heard
+
+
+class Worker:
+    """Draws one model's jobs until `stop`.
+
+    The compute loop runs in the caller's thread; the intake, the beat and the delivery have theirs.
+
+    Args:
+        family: the loaded model.
+        queue: the worker's side of the queue.
+        settings: slots, rows, beats and how long a drain may take.
+        metrics: of this process.
+        model: its id, for the labels.
+    """
+
+    def __init__(self, family: Family, queue: WorkerQueue, settings: Settings, metrics: Metrics, model: str) -> None:
+        self._queue = queue
+        self._settings = settings
+        self._metrics = metrics
+        self._model = model
+        self._engine = Engine(
+            family,
+            slots=settings.slots,
+            max_rows=settings.max_batch_rows,
+            best_effort_slack_s=settings.best_effort_slack_s,
+        )
+        self._lock = threading.Lock()
+        self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
+        self._delivery = Delivery(queue, metrics, model, self._forget)
+        self._intake = Intake(queue, settings.slots, self._hold)
+        self._beat = Beat(queue, settings.beat_s, self._progress, self._engine.speed.snapshot)
+        self._stopping = threading.Event()
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Make the first request as fast as the next, at this size in pixels."""
+        self._engine.warm_up(width, height)
+
+    def stop(self) -> None:
+        """Ask the worker to drain: claim no more, finish what is nearly done, give the rest back."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until `stop`, then drain."""
+        self._beat.start()
+        self._intake.start()
+        try:
+            while not self._stopping.is_set():
+                self._turn(wait_s=_IDLE_S if not len(self._engine) else 0)
+            self._drain()
+        finally:
+            self._delivery.close()
+            self._beat.stop()
+            self._queue.retire()
+
+    def _drain(self) -> None:
+        self._intake.stop()
+        end = time.monotonic() + self._settings.drain_s
+        while len(self._engine) and time.monotonic() < end:
+            self._turn(wait_s=0, admitting=False)
+        left = [claim for claim, _ in self._engine.progress()] + self._intake.take(0)
+        for claim in left:
+            self._engine.drop(claim.job.id)
+            self._forget(claim)
+        self._queue.release(left)
+        _log.info("drained", released=len(left))
+
+    def _turn(self, *, wait_s: float, admitting: bool = True) -> None:
+        if admitting:
+            for claim in self._intake.take(wait_s):
+                self._admit(claim)
+        self._let_go()
+        if not len(self._engine):
+            return
+        turn = self._engine.turn()
+        self._metrics.denoise_step.labels(self._model).observe(turn.seconds)
+        self._metrics.batch_size.labels(self._model).observe(len(turn.stepped))
+        with self._lock:
+            for claim, step in self._engine.progress():
+                self._steps[claim.job.id] = (claim, step)
+        for ended in turn.ended:
+            self._intake.make_room(1)
+            self._delivery.submit(ended)
+
+    def _admit(self, claim: Claim) -> None:
+        waited = max(0, claim.claimed_ms - claim.submitted_ms) / 1000
+        self._metrics.job_queue.labels(self._model).observe(waited)
+        failed = self._engine.admit(claim)
+        if failed is not None:
+            self._intake.make_room(1)
+            self._delivery.submit(failed)
+
+    def _let_go(self) -> None:
+        """Drop what was cancelled or lost to another worker."""
+        for job_id, verdict in self._beat.take_lost().items():
+            claim = self._engine.drop(job_id)
+            if claim is None:
+                continue
+            self._intake.make_room(1)
+            self._forget(claim)
+            _log.info("job dropped", job=job_id, verdict=verdict)
+            if verdict == "cancelled":
+                self._queue.cancelled(claim)
+
+    def _hold(self, claim: Claim) -> None:
+        with self._lock:
+            self._steps[claim.job.id] = (claim, 0)
+
+    def _forget(self, claim: Claim) -> None:
+        with self._lock:
+            held = self._steps.get(claim.job.id)
+            if held is not None and held[0].fence == claim.fence:
+                del self._steps[claim.job.id]
+
+    def _progress(self) -> list[Progress]:
+        with self._lock:
+            held = list(self._steps.values())
+        return [Progress(claim.job.id, claim.fence, step) for claim, step in held]

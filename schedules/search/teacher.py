@@ -44,6 +44,10 @@ class Teacher:
             return self.final
         return self.states[node] - float(self.sigmas[node]) * self.velocities[node]
 
+    def take(self, count: int) -> Teacher:
+        """The trajectories of the first `count` seeds only."""
+        return Teacher(self.sigmas, self.states[:, :count], self.velocities[:, :count], self.steps)
+
     def local_change(self) -> FloatArray:
         """How fast the velocity turns, RMS of dv/dsigma over seeds and elements at each inner node, shape (N - 1,)."""
         gaps = torch.tensor(-np.diff(self.sigmas)[:-1], dtype=torch.float32)

@@ -46,7 +46,13 @@ class Found:
 
 
 def search_budget(
-    starts: list[FloatArray], compile_table: Compile, calibration: Split, validation: Split, request: SearchRequest
+    starts: list[FloatArray],
+    compile_table: Compile,
+    calibration: Split,
+    validation: Split,
+    request: SearchRequest,
+    *,
+    refine_evaluations: int,
 ) -> Found:
     """Refine the best of the starts and the baselines; the validation seeds say whether that was worth it.
 
@@ -56,13 +62,14 @@ def search_budget(
         calibration: decides about moves.
         validation: decides what is kept.
         request: the switches.
+        refine_evaluations: network evaluations of the refinement, per calibration seed; 0 only chooses.
     """
     names = list(request.baselines)
     baselines = [GRIDS[name](len(starts[0]) - 1) for name in names]
     screen = Split(calibration.problem.take(request.screen), calibration.target[: request.screen])
     errors = np.array(grid_errors(screen, [*starts, *baselines], compile_table, log=request.log))
     start = [*starts, *baselines][int(errors.argmin())]
-    options = RefineOptions(evaluations=request.refine, log=request.log, free_start=request.free_start)
+    options = RefineOptions(evaluations=refine_evaluations, log=request.log, free_start=request.free_start)
     found = refine(start, compile_table, calibration, validation, options)
     best = int(errors[len(starts) :].argmin())
     baseline_error = grid_errors(validation, [baselines[best]], compile_table, log=request.log)[0]

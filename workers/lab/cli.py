@@ -56,6 +56,7 @@ def search(
     held_out: Annotated[int, typer.Option(help="Seeds of the evidence.")] = _DEFAULT.held_out,
     seed_offset: Annotated[int, typer.Option(help="Moves all seeds and prompts.")] = 0,
     grid: Annotated[int, typer.Option(help="Intervals of the grid that paths are searched on.")] = _DEFAULT.grid,
+    path_budget: Annotated[int, typer.Option(help="Most steps of the path search.")] = _DEFAULT.path_budget,
     teacher_steps: Annotated[int, typer.Option(help="The teacher's Euler steps.")] = _DEFAULT.teacher_steps,
     refine: Annotated[int, typer.Option(help="Evaluations per seed to refine a budget with.")] = _DEFAULT.refine,
     cost: Annotated[Literal["x0", "x"], typer.Option(help="What paths are ranked by.")] = _DEFAULT.cost,
@@ -74,7 +75,8 @@ def search(
     request = SearchRequest(
         solver, parse_budgets(budgets), lab.guidance_scale if guidance is None else guidance,
         seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
-        refine=refine, screen=min(seeds, _DEFAULT.screen), cost=cost, free_start=free_start, log=pooling == "log",
+        refine=refine, screen=min(seeds, _DEFAULT.screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
+        path_budget=min(grid, path_budget), cost=cost, free_start=free_start, log=pooling == "log",
         baselines=tuple(baselines.split(",")), batch=batch,
     )  # fmt: skip
     console = Console()

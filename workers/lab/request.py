@@ -24,6 +24,8 @@ class SearchRequest:
         held_out: seeds for the evidence.
         seed_offset: moves all three sets of seeds.
         grid: intervals of the grid that paths are searched on.
+        path_budget: most steps of the path search; larger budgets start from the curve of the one before.
+        path_seeds: calibration seeds that it pools its cost over.
         teacher_steps: Euler steps of the teacher, a multiple of the grid.
         refine: network evaluations to refine one budget with, per calibration seed.
         screen: calibration seeds that choose among starting grids.
@@ -41,8 +43,10 @@ class SearchRequest:
     held_out: int = 128
     seed_offset: int = 0
     grid: int = 40
+    path_budget: int = 8
+    path_seeds: int = 32
     teacher_steps: int = 120
-    refine: int = 40
+    refine: int = 60
     screen: int = 16
     cost: Cost = "x0"
     free_start: bool = False
@@ -55,17 +59,33 @@ class SearchRequest:
             raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)) or self.budgets[0] < 1:
             raise ValueError(f"budgets: must rise from 1 or more without repeats, are {self.budgets}")
-        if self.budgets[-1] > self.grid:
-            raise ValueError(f"grid: must have at least as many intervals as steps, {self.budgets[-1]}, is {self.grid}")
+        if not 1 <= self.path_budget <= self.grid:
+            raise ValueError(f"path_budget: must be in 1..{self.grid} (the grid's intervals), is {self.path_budget}")
         if self.teacher_steps % self.grid:
             raise ValueError(f"teacher_steps: must be a multiple of the grid's {self.grid}, is {self.teacher_steps}")
-        if not 1 <= self.screen <= self.seeds:
-            raise ValueError(f"screen: must be in 1..{self.seeds} (the calibration seeds), is {self.screen}")
+        for name in ("screen", "path_seeds"):
+            if not 1 <= getattr(self, name) <= self.seeds:
+                raise ValueError(f"{name}: must be in 1..{self.seeds} (the seeds), is {getattr(self, name)}")
         if not self.baselines:
             raise ValueError("baselines: must name at least one grid")
         unknown = [name for name in self.baselines if name not in GRIDS]
         if unknown:
             raise ValueError(f"baselines: must be of {', '.join(GRIDS)}, {unknown[0]!r} is not")
+
+    def is_anchor(self, steps: int) -> bool:
+        """Whether a budget is searched on its own: all up to 8, even ones up to 16, every fourth up to 32, and so on.
+
+        The budgets between two anchors take the mean of their curves; without both neighbours they are anchors too.
+        """
+        return self.neighbours(steps) is None
+
+    def neighbours(self, steps: int) -> tuple[int, int] | None:
+        """The anchors next to a budget that lies between two of the requested ones."""
+        stride = 2 ** max(0, steps.bit_length() - 3)
+        low = steps // stride * stride
+        if low == steps or not {low, low + stride} <= set(self.budgets):
+            return None
+        return low, low + stride
 
 
 def parse_budgets(text: str) -> tuple[int, ...]:

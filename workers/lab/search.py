@@ -17,7 +17,10 @@ from schedules.search.refine import resample
 from schedules.table import FloatArray
 from workers.lab.bench import Bench, Split
 from workers.lab.budget import Found, search_budget
+from workers.lab.cost import budget_cost, evidence_cost, expectation, paths_cost
 from workers.lab.evidence import Evidences
+from workers.lab.request import SearchRequest
+from workers.lab.store import Json
 
 _METHODS = {
     True: "stepsize distillation with pooled cost, refined off the grid",
@@ -36,40 +39,57 @@ def search_schedule(bench: Bench, *, resume: bool = False, tell: Tell | None = N
         resume: take over the budgets that an interrupted run of the same request has found.
         tell: is told of each budget's result.
     """
-    bench.meter.expect(_expectation(bench))
+    bench.meter.expect(expectation(bench))
     paths = _paths(bench)
     found: dict[int, Found] = {}
-    for steps in bench.request.budgets:
-        bench.meter.stage(f"{steps} steps", _budget_cost(bench, steps))
-        found[steps] = _budget(bench, paths[steps], found.get(_previous(found)), resume=resume)
+    for steps in sorted(bench.request.budgets, key=lambda steps: (not bench.request.is_anchor(steps), steps)):
+        bench.meter.stage(f"{steps} steps", budget_cost(bench, steps))
+        found[steps] = _budget(bench, steps, _starts(bench.request, steps, paths, found), resume=resume)
         if tell:
             tell(steps, found[steps])
+    found = dict(sorted(found.items()))
     return _schedule(bench, found, _entries(bench, found))
 
 
-def _paths(bench: Bench) -> dict[int, FloatArray]:
-    """Euler's distilled paths of all budgets, from the store where they are known."""
+def _paths(bench: Bench) -> list[FloatArray]:
+    """Euler's distilled paths of budgets 1, 2, ..., from the store where they are known."""
     request, split = bench.request, bench.calibration
     options = OssOptions(cost=request.cost, free_start=request.free_start, log=request.log)
-    bench.meter.stage("paths", _paths_cost(bench))
+    budget = min(request.path_budget, request.budgets[-1])
+    bench.meter.stage("paths", paths_cost(bench))
 
-    def make() -> dict[str, int | float | str | list[float]]:
-        paths = search_paths(split.problem, split.teacher, request.budgets[-1], options)
-        return {str(len(path.sigmas) - 1): path.sigmas.tolist() for path in paths}
+    def make() -> Json:
+        seeds = request.path_seeds
+        found = search_paths(split.problem.take(seeds), split.teacher.take(seeds), budget, options)
+        return {str(len(path.sigmas) - 1): path.sigmas.tolist() for path in found}
 
-    key = {**split.key, "options": repr(options), "budget": request.budgets[-1]}
+    key = {**split.key, "options": repr(options), "budget": budget, "path_seeds": request.path_seeds}
     record = bench.store.record("paths", key, make)
-    return {steps: np.array(record[str(steps)], dtype=np.float64) for steps in request.budgets}
+    return [np.array(record[str(steps)], dtype=np.float64) for steps in range(1, budget + 1)]
 
 
-def _budget(bench: Bench, path: FloatArray, previous: Found | None, *, resume: bool) -> Found:
-    starts = [path]
-    if previous is not None and len(previous.sigmas) > 2:
-        starts.append(resample(previous.sigmas, len(path) - 1))
+def _starts(request: SearchRequest, steps: int, paths: list[FloatArray], found: dict[int, Found]) -> list[FloatArray]:
+    """Grids to start a budget from: its path or the longest one's curve, and the curves of other budgets."""
+    neighbours = request.neighbours(steps)
+    if neighbours is not None:
+        curves = [resample(found[anchor].sigmas, steps) for anchor in neighbours]
+        return [*curves, (curves[0] + curves[1]) / 2]
+    starts = [resample(paths[min(steps, len(paths)) - 1], steps)]
+    smaller = [other for other in found if other < steps]
+    if smaller:
+        starts.append(resample(found[max(smaller)].sigmas, steps))
+    return starts
+
+
+def _budget(bench: Bench, steps: int, starts: list[FloatArray], *, resume: bool) -> Found:
     calibration, validation = (_refinable(split) for split in (bench.calibration, bench.validation))
+    evaluations = bench.request.refine if bench.request.is_anchor(steps) else 0
 
-    def make() -> dict[str, int | float | str | list[float]]:
-        return search_budget(starts, bench.table, calibration, validation, bench.request).record()
+    def make() -> Json:
+        found = search_budget(
+            starts, bench.table, calibration, validation, bench.request, refine_evaluations=evaluations
+        )
+        return found.record()
 
     key = {
         **bench.calibration.key,
@@ -84,15 +104,11 @@ def _refinable(split: Split) -> refine.Split:
     return refine.Split(split.problem, split.teacher.final)
 
 
-def _previous(found: dict[int, Found]) -> int:
-    return max(found, default=0)
-
-
 def _entries(bench: Bench, found: dict[int, Found]) -> tuple[Entry, ...]:
     evidences = Evidences(bench)
     entries = []
     for steps, result in found.items():
-        bench.meter.stage(f"evidence for {steps} steps", _evidence_cost(bench, steps))
+        bench.meter.stage(f"evidence for {steps} steps", evidence_cost(bench, steps))
         evidence = evidences.of(result.sigmas)
         entries.append(Entry(steps=steps, sigmas=tuple(result.sigmas.tolist()), evidence=evidence))
     return tuple(entries)
@@ -131,6 +147,8 @@ def _provenance(bench: Bench, found: dict[int, Found]) -> Provenance:
             "pooling": "geometric mean" if request.log else "mean",
             "free_start": request.free_start,
             "grid": request.grid,
+            "path_budget": request.path_budget,
+            "path_seeds": request.path_seeds,
             "refine_evaluations_per_seed": request.refine,
             "guidance_scale": request.guidance_scale,
             "validation_seeds": len(validation.prompts),
@@ -152,28 +170,3 @@ def _code_version() -> str:
         return version("pacer")
     except PackageNotFoundError:
         return "unpacked"
-
-
-def _expectation(bench: Bench) -> float:
-    """Network evaluations of the whole run, roughly and from above."""
-    request = bench.request
-    teachers = (2 * request.seeds + request.held_out) * request.teacher_steps * bench.branches
-    budgets = sum(_budget_cost(bench, steps) + _evidence_cost(bench, steps) for steps in request.budgets)
-    return teachers + _paths_cost(bench) + budgets
-
-
-def _paths_cost(bench: Bench) -> float:
-    request = bench.request
-    candidates = 2 if request.cost == "x0" else 1
-    return 0.8 * candidates * request.grid * request.budgets[-1] * request.seeds * bench.branches
-
-
-def _budget_cost(bench: Bench, steps: int) -> float:
-    request = bench.request
-    screened = (len(request.baselines) + 2) * request.screen
-    validated = 3 * request.seeds
-    return (steps * (screened + validated) + request.refine * request.seeds) * bench.branches
-
-
-def _evidence_cost(bench: Bench, steps: int) -> float:
-    return steps * (1 + len(bench.request.baselines)) * bench.request.held_out * bench.branches

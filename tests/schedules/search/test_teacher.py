@@ -45,6 +45,11 @@ def test_local_change_is_that_of_the_velocity(flow: MixtureFlow) -> None:
     assert teacher.local_change().shape == (9,)
 
 
+def test_taking_seeds_is_running_fewer(flow: MixtureFlow) -> None:
+    problem = mixture_problem(flow, 4)
+    torch.testing.assert_close(run_teacher(problem, 6).take(2).states, run_teacher(problem.take(2), 6).states)
+
+
 @pytest.mark.parametrize("nodes", [0, 5])
 def test_nodes_that_do_not_divide_the_steps_are_refused(flow: MixtureFlow, nodes: int) -> None:
     with pytest.raises(ValueError, match="must divide the teacher's 12 steps"):

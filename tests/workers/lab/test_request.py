@@ -25,16 +25,29 @@ def test_broken_budgets_are_refused(text: str) -> None:
     [
         ({"solver": "heun"}, "solver: must be one of euler"),
         ({"budgets": (4, 2)}, "budgets: must rise"),
-        ({"budgets": (50,)}, "grid: must have at least as many intervals as steps, 50"),
+        ({"grid": 6, "teacher_steps": 60}, r"path_budget: must be in 1\.\.6"),
         ({"teacher_steps": 50}, "teacher_steps: must be a multiple of the grid's 40"),
         ({"baselines": ("uniform", "best")}, "'best' is not"),
         ({"baselines": ()}, "at least one"),
         ({"seeds": 4}, r"screen: must be in 1\.\.4"),
+        ({"seeds": 20}, r"path_seeds: must be in 1\.\.20"),
     ],
 )
 def test_impossible_requests_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SearchRequest(**{"solver": "euler", "budgets": (4,), "guidance_scale": 1.0, **changes})  # type: ignore[arg-type]
+
+
+def test_budgets_between_two_anchors_are_not_searched_on_their_own() -> None:
+    request = SearchRequest("euler", tuple(range(1, 21)), 1.0)
+    assert [steps for steps in request.budgets if request.is_anchor(steps)] == [*range(1, 9), 10, 12, 14, 16, 20]
+    assert request.neighbours(9) == (8, 10)
+    assert request.neighbours(19) == (16, 20)
+
+
+def test_a_budget_without_both_neighbours_is_an_anchor() -> None:
+    request = SearchRequest("euler", (8, 9, 19, 20), 1.0)
+    assert all(request.is_anchor(steps) for steps in request.budgets)
 
 
 def test_noise_depends_on_the_seed_alone() -> None:

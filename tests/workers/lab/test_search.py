@@ -88,6 +88,19 @@ def test_without_resume_budgets_are_searched_anew(bench_of: MakeBench, request_:
     assert anew.meter.evaluations > 0
 
 
+def test_budgets_between_anchors_take_the_mean_of_their_curves(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, budgets=(8, 9, 10), path_budget=4, refine=30)
+    told: list[int] = []
+    entries = search_schedule(bench_of(request), tell=lambda steps, _: told.append(steps)).entries
+    assert told == [8, 10, 9]
+    assert [entry.steps for entry in entries] == [8, 9, 10]
+    eight, nine, ten = (entry.evidence for entry in entries)
+    assert eight is not None
+    assert nine is not None
+    assert ten is not None
+    assert eight.latent_mse.mean > nine.latent_mse.mean > ten.latent_mse.mean
+
+
 def test_other_seeds_give_another_search(bench_of: MakeBench, request_: SearchRequest) -> None:
     first, second = (search_schedule(bench_of(replace(request_, seed_offset=offset))) for offset in (0, 500))
     assert first.entries[2].sigmas != second.entries[2].sigmas

@@ -28,6 +28,7 @@ from pacer.settings import Settings
 from schedules.registry import Registry
 
 _STATIC = Path(__file__).parent / "static"
+_PAGE_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -95,4 +96,4 @@ def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(_STATIC / "index.html")
+        return FileResponse(_STATIC / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})

@@ -95,7 +95,7 @@ def openai_error_of(error: PacerError) -> OpenAIError:
     """The same error in OpenAI's shape."""
     status = error.kind.status
     group = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    message = printable(f"{error.detail} {error.kind.advice}")
+    message = printable(f"{error.detail.rstrip('.')}. {error.kind.advice}")
     param = None if error.field is None else printable(error.field)
     return OpenAIError(error=OpenAIErrorBody(message=message, type=group, param=param, code=error.kind.label))
 

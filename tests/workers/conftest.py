@@ -1,0 +1,47 @@
+"""A tiny model with random weights, saved in the stock layout and loaded by the real loading code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusion3Pipeline
+
+from workers.families.sd3 import Sd3Family
+from workers.shapes.architecture import build_pipeline, build_transformer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    pipeline = build_pipeline(transformer=build_transformer(width=64, layers=2))
+    pipeline.vae.register_to_config(scaling_factor=0.7, shift_factor=0.1)
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def load_stock(folder: Path) -> StableDiffusion3Pipeline:
+    pipeline = StableDiffusion3Pipeline.from_pretrained(
+        folder, text_encoder_3=None, tokenizer_3=None, dtype=torch.float32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def stock(tiny_folder: Path) -> StableDiffusion3Pipeline:
+    return load_stock(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def family(tiny_folder: Path) -> Sd3Family:
+    return Sd3Family(load_stock(tiny_folder))

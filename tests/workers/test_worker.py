@@ -1,0 +1,224 @@
+"""A worker on the real store: jobs are drawn, cancelled, failed, given back, and survive their worker's death."""
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import redis
+from PIL import Image
+from prometheus_client import CollectorRegistry
+
+from pacer.jobs.connection import connect, connect_async
+from pacer.jobs.keys import new_job_id
+from pacer.jobs.messages import TERMINAL, Job, JobStatus, Plan, TableMessage
+from pacer.jobs.store import JobStore
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.metrics import make_metrics
+from pacer.models import ModelCard
+from pacer.settings import Settings
+from schedules.compile import compile_table
+from schedules.table import Table
+from workers.families.sd3 import Sd3Family
+from workers.worker import Worker
+
+MODEL = "tiny"
+FAST = {"lease_s": 1.0, "beat_s": 0.2, "worker_metrics_port": 0, "torch_threads": 1, "drain_s": 0.0}
+
+
+def make_job(steps: int = 4, *, seed: int = 1, table: Table | None = None, **fields: object) -> Job:
+    sigmas = np.linspace(1, 0, steps + 1)
+    table = table or compile_table("euler", sigmas, "flow")
+    plan = Plan(MODEL, "custom", "euler", steps, table.network_evaluations(1.5), tuple(sigmas.tolist()), None, None)
+    job = Job(
+        id=new_job_id(MODEL), prompt="a red circle on a white background", negative_prompt="", seed=seed, width=64,
+        height=64, guidance_scale=1.5, plan=plan, table=TableMessage.of(table),
+    )  # fmt: skip
+    return msgspec.structs.replace(job, **fields)
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings.model_validate({"redis_url": redis_url, **FAST})
+
+
+def call(settings: Settings, action: Callable[[JobStore], object]) -> object:
+    """Run one coroutine of the gateway's side."""
+
+    async def run() -> object:
+        client = connect_async(str(settings.redis_url))
+        try:
+            return await action(JobStore(client, settings))  # type: ignore[misc]
+        finally:
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
+def submit(settings: Settings, jobs: list[Job]) -> None:
+    call(settings, lambda store: store.submit(jobs, predicted_s=None))
+
+
+def status(settings: Settings, job: Job) -> JobStatus:
+    found = call(settings, lambda store: store.status(job.id))
+    assert isinstance(found, JobStatus)
+    return found
+
+
+def image(settings: Settings, job: Job) -> bytes:
+    data, _ = call(settings, lambda store: store.image(job.id))  # type: ignore[misc]
+    assert isinstance(data, bytes)
+    return data
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def ended(settings: Settings, jobs: list[Job]) -> Callable[[], bool]:
+    return lambda: all(status(settings, job).status in TERMINAL for job in jobs)
+
+
+@contextmanager
+def running(family: Sd3Family, settings: Settings) -> Iterator[CollectorRegistry]:
+    """A worker in a thread of this process."""
+    metrics = make_metrics("worker")
+    queue = WorkerQueue(connect(str(settings.redis_url)), settings, MODEL, "in-process")
+    worker = Worker(family, queue, settings, metrics, MODEL)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield metrics.registry
+    finally:
+        worker.stop()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+def test_jobs_become_pictures_with_their_provenance(family: Sd3Family, settings: Settings) -> None:
+    jobs = [make_job(steps, seed=steps) for steps in (1, 4, 9)]
+    jobs.append(make_job(2, image_format="jpeg", compression=50))
+    jobs.append(make_job(2, image_format="webp"))
+    with running(family, settings) as registry:
+        submit(settings, jobs)
+        wait_until(ended(settings, jobs))
+        count = registry.get_sample_value("pacer_jobs_total", {"model": MODEL, "outcome": "completed"})
+    for job in jobs:
+        found = status(settings, job)
+        assert (found.status, found.step) == ("completed", job.plan.steps)
+        assert found.timings is not None
+        assert found.timings.service > 0
+        with Image.open(io.BytesIO(image(settings, job))) as picture:
+            assert (picture.format, picture.size) == (job.image_format.upper(), (64, 64))
+            if job.image_format == "png":
+                assert picture.info["prompt"] == job.prompt  # type: ignore[unused-ignore]
+                assert picture.info["seed"] == str(job.seed)
+    assert count == len(jobs)
+
+
+def test_a_seed_means_the_same_picture_whatever_the_company(family: Sd3Family, settings: Settings) -> None:
+    alone, together = make_job(6, seed=5), [make_job(n, seed=5) for n in (6, 2, 9, 13)]
+    with running(family, settings):
+        submit(settings, [alone])
+        wait_until(ended(settings, [alone]))
+        submit(settings, together)
+        wait_until(ended(settings, together))
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(image(settings, job))), dtype=np.int16) for job in (alone, together[0])
+    )
+    assert np.abs(first - second).max() <= 1
+
+
+def test_an_overflowing_job_fails_by_name_and_alone(family: Sd3Family, settings: Settings) -> None:
+    good = make_job(5)
+    broken = good.table.table()
+    rows = broken.X.copy()
+    rows[1:, 0] = 1e38
+    bad = make_job(5, table=Table(broken.t, broken.c * 1e3, broken.w, broken.uncond, rows))
+    with running(family, settings):
+        submit(settings, [good, bad])
+        wait_until(ended(settings, [good, bad]))
+    assert status(settings, good).status == "completed"
+    found = status(settings, bad)
+    assert (found.status, found.error_kind) == ("failed", "not_finite")
+
+
+def test_a_running_job_can_be_cancelled(family: Sd3Family, settings: Settings) -> None:
+    long = make_job(900)
+    with running(family, settings):
+        submit(settings, [long])
+        wait_until(lambda: status(settings, long).step > 0)
+        call(settings, lambda store: store.cancel(long.id))
+        after = make_job(2)
+        submit(settings, [after])
+        wait_until(ended(settings, [after]))
+    assert status(settings, long).status == "cancelled"
+
+
+def test_a_stopping_worker_gives_its_jobs_back_uncharged(family: Sd3Family, settings: Settings) -> None:
+    long = make_job(900)
+    with running(family, settings):
+        submit(settings, [long])
+        wait_until(lambda: status(settings, long).status == "running")
+    found = status(settings, long)
+    assert (found.status, found.attempt) == ("queued", 0)
+
+
+@pytest.fixture
+def served_folder(tiny_folder: Path) -> Path:
+    card = ModelCard(
+        id=MODEL, width=(64, 64, 8), height=(64, 64, 8), guidance_scale=1.5, guidance_range=(1.0, 10.0),
+        prediction="flow",
+    )  # fmt: skip
+    (tiny_folder / "pacer.json").write_text(card.model_dump_json())
+    return tiny_folder
+
+
+def start_process(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
+    names = {"PACER_REDIS_URL": str(settings.redis_url), **{f"PACER_{k.upper()}": str(v) for k, v in FAST.items()}}
+    command = [sys.executable, "-m", "app.cli", "worker", "--model", str(folder)]
+    return subprocess.Popen(command, env={**os.environ, **names})
+
+
+def test_a_killed_worker_loses_nothing_and_delivers_once(served_folder: Path, settings: Settings) -> None:
+    jobs = [make_job(40 + n, seed=n) for n in range(20)]
+    submit(settings, jobs)
+    first = start_process(settings, served_folder)
+    second: subprocess.Popen[bytes] | None = None
+    try:
+        wait_until(lambda: any(status(settings, job).step > 5 for job in jobs))
+        first.send_signal(signal.SIGKILL)
+        first.wait(timeout=10)
+        second = start_process(settings, served_folder)
+        wait_until(ended(settings, jobs))
+    finally:
+        for process in (first, second):
+            if process is not None:
+                process.terminate()
+                process.wait(timeout=30)
+    found = [status(settings, job) for job in jobs]
+    assert {one.status for one in found} == {"completed"}
+    assert max(one.attempt for one in found) == 2
+    with redis.Redis.from_url(str(settings.redis_url)) as client:
+        for job in jobs:
+            events = call(settings, lambda store, job=job: _kinds(store, job.id))
+            assert isinstance(events, list)
+            assert events.count("completed") == 1
+        assert client.dbsize() > 0
+
+
+async def _kinds(store: JobStore, job_id: str) -> list[str]:
+    return [event.kind async for event in store.events(job_id)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ def grid_rows(comparisons: list[Comparison]) -> list[Row]:
 
 def main() -> int:
     """Run the demonstration; 0 when the pictures are there."""
+    # SIGTERM, too, is to unwind, so that nothing that was started is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     start = time.perf_counter()
     console.print("Starting store, gateway and worker ...")
@@ -155,4 +158,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; so is everything that was started")

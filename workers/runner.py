@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from schedules.table import Table
@@ -121,10 +122,12 @@ class Runner:
         finite = torch.isfinite(outputs).flatten(1).all(dim=1).tolist()
         return frozenset(name for name, good in zip(request_ids, finite, strict=True) if not good)
 
-    def _slot_index(self, seats: Sequence[_Seat]) -> Tensor:
+    def _slot_index(self, seats: Sequence[_Seat]) -> Int64[Tensor, "n"]:
         return torch.tensor([seat.slot for seat in seats], device=self._family.device)
 
-    def _combine(self, seats: Sequence[_Seat], pool: SlotPool, slots: Tensor) -> Tensor:
+    def _combine(
+        self, seats: Sequence[_Seat], pool: SlotPool, slots: Int64[Tensor, "n"]
+    ) -> Float32[Tensor, "n *latent"]:
         """The sample of each request at its step, X[k] @ H."""
         longest = max(seat.columns for seat in seats)
         rows = torch.zeros(len(seats), longest, device=self._family.device)
@@ -132,7 +135,9 @@ class Runner:
             row[: seat.columns] = seat.rows[seat.step, : seat.columns]
         return pool.combine(slots, rows)
 
-    def _evaluate(self, seats: Sequence[_Seat], pool: SlotPool, samples: Tensor) -> Tensor:
+    def _evaluate(
+        self, seats: Sequence[_Seat], pool: SlotPool, samples: Float32[Tensor, "n *latent"]
+    ) -> Float32[Tensor, "n *latent"]:
         """The guided output of each request: conditional rows first, then the fresh unconditional ones."""
         device = self._family.device
         tables = [seat.spec.table for seat in seats]
@@ -147,7 +152,9 @@ class Runner:
             pool.keep_unconditional(self._slot_index([seats[i] for i in fresh]), outputs[len(seats) :])
         return self._guide(seats, pool, outputs[: len(seats)])
 
-    def _guide(self, seats: Sequence[_Seat], pool: SlotPool, conditional: Tensor) -> Tensor:
+    def _guide(
+        self, seats: Sequence[_Seat], pool: SlotPool, conditional: Float32[Tensor, "n *latent"]
+    ) -> Float32[Tensor, "n *latent"]:
         guided = [i for i, seat in enumerate(seats) if seat.guided]
         if not guided:
             return conditional
@@ -160,8 +167,8 @@ class Runner:
         return mixed
 
     @torch.inference_mode()
-    def results(self, request_ids: Sequence[str]) -> Tensor:
-        """The samples of requests at their present step, shape (n, ...): the final latents once all steps are done."""
+    def results(self, request_ids: Sequence[str]) -> Float32[Tensor, "n *latent"]:
+        """The samples of requests at their present step, the final latents once all are done."""
         seats = [self._seats[request_id] for request_id in request_ids]
         return self._combine(seats, self._pools[seats[0].spec.shape], self._slot_index(seats))
 
@@ -175,8 +182,8 @@ class Runner:
         self._pools[seat.spec.shape].give_back(seat.slot)
 
 
-def _base_latents(spec: Spec) -> Tensor:
-    """Starting noise and draws, in this order from one generator as stock pipelines draw them, (B, ...), float32."""
+def _base_latents(spec: Spec) -> Float32[Tensor, "bases *latent"]:
+    """Starting noise and draws, in this order from one generator as stock pipelines draw them."""
     generator = torch.Generator("cpu").manual_seed(spec.seed)
     draws = [torch.randn((1, *spec.shape), generator=generator)[0] for _ in spec.table.base]
     return torch.stack(draws)

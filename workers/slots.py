@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 _SMALLEST_HISTORY = 32
@@ -50,26 +51,23 @@ class SlotPool:
         """Free a slot."""
         self._free.append(slot)
 
-    def write(self, slots: Tensor, columns: Tensor, values: Tensor) -> None:
-        """Set one column of each slot: slots and columns (n,), int64; values (n, ...), float32."""
+    def write(self, slots: Int64[Tensor, "n"], columns: Int64[Tensor, "n"], values: Float32[Tensor, "n ..."]) -> None:
+        """Set one column of each slot."""
         self._history[slots, columns] = values
 
-    def combine(self, slots: Tensor, rows: Tensor) -> Tensor:
+    def combine(self, slots: Int64[Tensor, "n"], rows: Float32[Tensor, "n columns"]) -> Float32[Tensor, "n ..."]:
         """One linear combination of each slot's history.
 
         Args:
-            slots: shape (n,), int64.
-            rows: coefficients, shape (n, columns), float32, zero where a slot has no column yet.
-
-        Returns:
-            Shape (n, ...), float32.
+            slots: whose histories.
+            rows: coefficients, zero where a slot has no column yet.
         """
         return torch.einsum("nl,nl...->n...", rows, self._history[slots, : rows.shape[1]])
 
-    def keep_unconditional(self, slots: Tensor, values: Tensor) -> None:
+    def keep_unconditional(self, slots: Int64[Tensor, "n"], values: Float32[Tensor, "n ..."]) -> None:
         """Remember the latest unconditional outputs of slots."""
         self._unconditional[slots] = values
 
-    def unconditional(self, slots: Tensor) -> Tensor:
-        """The latest unconditional outputs of slots, shape (n, ...)."""
+    def unconditional(self, slots: Int64[Tensor, "n"]) -> Float32[Tensor, "n ..."]:
+        """The latest unconditional outputs of slots."""
         return self._unconditional[slots]

@@ -162,3 +162,8 @@ def test_misuse_is_refused() -> None:
         runner.admit("a", spec())
     with pytest.raises(ValueError, match="no slot is free"):
         runner.admit("b", spec())
+
+
+def test_tensors_of_the_wrong_shape_are_caught_while_testing() -> None:
+    with pytest.raises(TypeError, match="guidance"):
+        classifier_free(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))

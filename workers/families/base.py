@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 Conditioning: TypeAlias = Any
 """One prompt as the network takes it; opaque to the engine, made by `encode` and given back to `denoise`."""
 
 
+@runtime_checkable
 class Family(Protocol):
     """A model architecture behind one adapter."""
 
@@ -27,29 +28,37 @@ class Family(Protocol):
         """One conditioning for each prompt."""
         ...
 
-    def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Conditioning]) -> Tensor:
+    def denoise(
+        self, x: Float32[Tensor, "rows *latent"], t: Float32[Tensor, "rows"], conditioning: Sequence[Conditioning]
+    ) -> Float32[Tensor, "rows *latent"]:
         """One evaluation.
 
         Args:
-            x: scaled latents, shape (rows, ...), float32.
-            t: the network's own time of each row, shape (rows,), float32.
+            x: scaled latents.
+            t: the network's own time of each row.
             conditioning: one for each row.
-
-        Returns:
-            The network's output, shape of x, float32.
         """
         ...
 
-    def combine(self, conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-        """Guided output from two; guidance g of each row, shape (rows,), float32."""
+    def combine(
+        self,
+        conditional: Float32[Tensor, "rows *latent"],
+        unconditional: Float32[Tensor, "rows *latent"],
+        guidance: Float32[Tensor, "rows"],
+    ) -> Float32[Tensor, "rows *latent"]:
+        """Guided output from two, with the guidance weight g of each row."""
         ...
 
-    def decode(self, x: Tensor) -> NDArray[np.uint8]:
-        """Latents (n, ...) to pixels (n, height, width, 3), uint8 sRGB."""
+    def decode(self, x: Float32[Tensor, "n *latent"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """Latents to pixels, 8-bit sRGB."""
         ...
 
 
-def classifier_free(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
+def classifier_free(
+    conditional: Float32[Tensor, "rows *latent"],
+    unconditional: Float32[Tensor, "rows *latent"],
+    guidance: Float32[Tensor, "rows"],
+) -> Float32[Tensor, "rows *latent"]:
     """Plain classifier-free guidance, u + g (c - u) (Ho and Salimans, arXiv 2207.12598)."""
     weight = guidance.reshape(-1, *(1,) * (conditional.ndim - 1))
     return unconditional + weight * (conditional - unconditional)

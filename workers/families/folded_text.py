@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from diffusers.models.attention_processor import Attention
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,8 +38,8 @@ class FoldedTextProcessor:
     def __call__(
         self,
         attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
+        hidden_states: Float[Tensor, "batch image width"],
+        encoder_hidden_states: Float[Tensor, "batch text width"] | None = None,
         attention_mask: Tensor | None = None,  # noqa: ARG002  part of the processors' signature
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Attend over image tokens (batch, n, d) and text tokens (batch, m, d); the last text one is the folded one."""

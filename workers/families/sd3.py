@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import StableDiffusion3Pipeline
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from workers.families.base import classifier_free
@@ -17,10 +17,10 @@ from workers.families.folded_text import STOCK_ZERO_TOKENS, FoldedTextProcessor
 
 @dataclass(frozen=True, slots=True)
 class Sd3Text:
-    """A prompt for the joint transformer: token states (tokens, width) and a pooled vector (pooled,)."""
+    """A prompt for the joint transformer: token states and a pooled vector."""
 
-    tokens: Tensor
-    pooled: Tensor
+    tokens: Float[Tensor, "tokens width"]
+    pooled: Float[Tensor, "pooled"]
 
 
 class Sd3Family:
@@ -60,7 +60,12 @@ class Sd3Family:
         return [Sd3Text(*pair) for pair in zip(tokens.to(self._dtype), pooled.to(self._dtype), strict=True)]
 
     @torch.inference_mode()
-    def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Sd3Text]) -> Tensor:
+    def denoise(
+        self,
+        x: Float32[Tensor, "rows channels height width"],
+        t: Float32[Tensor, "rows"],
+        conditioning: Sequence[Sd3Text],
+    ) -> Float32[Tensor, "rows channels height width"]:
         """The velocity at each row's own time."""
         output: Tensor = self._transformer(
             hidden_states=x.to(self._dtype),
@@ -71,12 +76,17 @@ class Sd3Family:
         )[0]
         return output.float()
 
-    def combine(self, conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
+    def combine(
+        self,
+        conditional: Float32[Tensor, "rows *latent"],
+        unconditional: Float32[Tensor, "rows *latent"],
+        guidance: Float32[Tensor, "rows"],
+    ) -> Float32[Tensor, "rows *latent"]:
         """Plain classifier-free guidance."""
         return classifier_free(conditional, unconditional, guidance)
 
     @torch.inference_mode()
-    def decode(self, x: Tensor) -> NDArray[np.uint8]:
+    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """Undo the latents' normalisation and run the autoencoder."""
         vae = self._pipeline.vae
         latents = x.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor

@@ -35,12 +35,17 @@ _CURVE_SEEDS, _CURVE_STEPS = 16, 60
 
 
 def main(settings: Settings, arguments: Sequence[str]) -> int:
-    """Run `pacer schedules` with its arguments; 0 when all went well.
+    """Run `pacer schedules` with its arguments; 0 when all went well, 130 when interrupted.
 
     Raises:
         ValueError: an argument that is not possible; the message names it.
     """
-    code = typer.main.get_command(app).main(list(arguments), "pacer schedules", standalone_mode=False, obj=settings)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(list(arguments), "pacer schedules", standalone_mode=False, obj=settings)
+    except typer.Abort:
+        typer.echo("interrupted; the same command with --resume goes on", err=True)
+        return 130
     return code if isinstance(code, int) else 0
 
 
@@ -66,14 +71,15 @@ def search(
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted search.")] = False,
-    out: Annotated[Path, typer.Option(help="Registry folder to write to.")] = SHIPPED,
+    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
     data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
 ) -> None:
     """Search a model's grids and write the artefact with its evidence."""
     settings: Settings = context.obj
+    wanted = parse_budgets(budgets)
     lab = open_model(model or settings.models[0], settings, prompts)
     request = SearchRequest(
-        solver, parse_budgets(budgets), lab.guidance_scale if guidance is None else guidance,
+        solver, wanted, lab.guidance_scale if guidance is None else guidance,
         seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
         refine=refine, screen=min(seeds, _DEFAULT.screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
         path_budget=min(grid, path_budget), cost=cost, free_start=free_start, log=pooling == "log",

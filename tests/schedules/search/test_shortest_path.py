@@ -36,6 +36,13 @@ def test_boss_equals_brute_force_on_the_mixture(small_teacher: Teacher) -> None:
 def test_boss_finds_the_whole_grid_for_free(small_teacher: Teacher) -> None:
     path = boss_paths(small_teacher, small_teacher.nodes_count)[-1]
     assert path.nodes == tuple(range(small_teacher.nodes_count + 1))
+    assert path.cost == pytest.approx(0.0, abs=1e-10)
+
+
+def test_boss_edge_is_the_error_of_one_step_from_the_teachers_state(small_teacher: Teacher) -> None:
+    landed = small_teacher.states[2] - 0.25 * small_teacher.velocities[2]
+    error = float((landed - small_teacher.states[5]).square().mean())
+    assert edge_costs(small_teacher)[2, 5] == pytest.approx(error, rel=1e-5)
 
 
 @pytest.mark.parametrize("edges", [0, 4])

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="Slack in seconds given to jobs without a deadline; orders them against others."
     )
     result_ttl_s: int = Field(default=3_600, ge=1, description="Seconds that a finished job and its image are kept.")
-    lease_s: float = Field(default=12.0, gt=0, description="Seconds after which an unattended job goes to another worker.")
+    lease_s: float = Field(
+        default=12.0, gt=0, description="Seconds after which an unattended job goes to another worker."
+    )
     beat_s: float = Field(
         default=0.5, gt=0, description="Seconds between a worker's beats: leases, step events and cancellations."
     )

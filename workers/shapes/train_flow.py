@@ -70,7 +70,8 @@ class FlowModel(nn.Module):
 def _plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """Attention by its formula: on the CPU its backward pass takes half the time of the fused kernel's."""
     logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-    return (logits if bias is None else logits + bias).softmax(dim=-1) @ value
+    mixed: Tensor = (logits if bias is None else logits + bias).softmax(dim=-1) @ value
+    return mixed
 
 
 def _encode(encoder: CLIPTextModelWithProjection, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -175,7 +175,7 @@ def _check_belongs(request: BudgetRequest, name: str) -> None:
 def _best(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | None:
     """The registry's best entry of this many steps that holds for the request, if there is one."""
     for schedule, entry in registry.candidates(request.card.id, steps):
-        if request.solver in (None, schedule.solver) and schedule.servable and _holds(schedule, request):
+        if request.solver in (None, schedule.solver) and _holds(schedule, request):
             return _from_entry(schedule, entry)
     return None
 

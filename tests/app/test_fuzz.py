@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 from stand_in_worker import StandInWorker
 
 # A JSON schema cannot say that two budgets contradict each other, or that an id is unknown: such refusals are right.
@@ -13,6 +16,14 @@ CONFIGURATION = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 404, 409, 422]
 """
+
+
+def test_the_document_refers_only_to_what_it_defines(client: httpx2.Client) -> None:
+    text = client.get("/openapi.json").text
+    document = json.loads(text)
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert {"Problem", "OpenAIError", "ImagesRequest"} <= referred
+    assert referred <= set(document["components"]["schemas"])
 
 
 def test_every_route_keeps_its_promises(gateway: str, worker: StandInWorker, tmp_path: Path) -> None:

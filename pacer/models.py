@@ -31,6 +31,9 @@ class ModelCard(BaseModel):
 
     id: str = Field(min_length=1)
     revision: str | None = None
+    weights_sha256: str | None = Field(
+        default=None, description="hash of the weights; schedules that were optimised on others are not served"
+    )
     width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     guidance_scale: float = Field(description="the guidance scale of a request that names none")

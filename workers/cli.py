@@ -32,6 +32,7 @@ def main(settings: Settings, model: str) -> int:
         The process's exit code.
     """
     # Imported here, so that a wrong setting is told before torch has taken its seconds to load.
+    _quieten_libraries()
     import torch
 
     from workers.models import choose_device, load
@@ -58,8 +59,15 @@ def main(settings: Settings, model: str) -> int:
     return 0
 
 
+def _quieten_libraries() -> None:
+    """Leave a worker's log to the worker; must run before the libraries are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+
+
 def schedules(settings: Settings, arguments: list[str]) -> int:
     """Search, show and bench schedules: `pacer schedules ...`; returns the process's exit code."""
+    _quieten_libraries()
     from workers.lab.cli import main as run_lab
 
     return run_lab(settings, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusion3Pipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from pacer.models import ModelCard
 from pacer.models import load as load_card
@@ -87,6 +90,8 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or (torch.float32 if small else torch.bfloat16)
     missing = {part: None for part in optional if not (folder / part).is_dir()}
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
     pipeline.set_progress_bar_config(disable=True)
     return LoadedModel(card, folder, adapter(pipeline.to(device)), dtype)
@@ -100,3 +105,12 @@ def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], Callable[[Any], F
     if class_name not in _FAMILIES:
         raise ModelError(f"{folder}: pipelines of class {class_name!r} are not served; served: {', '.join(_FAMILIES)}")
     return _FAMILIES[class_name]
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash of a model's weights, hex: of the names and contents of all its safetensors files."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()

@@ -155,6 +155,8 @@ def _registered(request: BudgetRequest, name: str, registry: Registry, max_steps
     _check_steps(entry.steps, max_steps, field="schedule")
     if not schedule.servable:
         raise _mismatch(f"schedule {name!r} can only be run by `pacer schedules bench`, not served")
+    if not _same_weights(schedule, request.card):
+        raise _mismatch(f"schedule {name!r} was optimised on other weights of {request.card.id!r}; search it again")
     if not _holds(schedule, request):
         raise _mismatch(f"schedule {name!r} was shown to hold for {_where_it_holds(schedule)}, not for this request")
     return _from_entry(schedule, entry)
@@ -207,8 +209,15 @@ def _compile(request: BudgetRequest, solver: str, sigmas: FloatArray, *, field: 
         raise _invalid(field, f"solver {solver!r} cannot run these sigmas: {error}") from error
 
 
+def _same_weights(schedule: Schedule, card: ModelCard) -> bool:
+    """Whether the schedule is for these very weights; a card without their hash vouches for any."""
+    return card.weights_sha256 in (None, schedule.weights_sha256)
+
+
 def _holds(schedule: Schedule, request: BudgetRequest) -> bool:
-    return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
+    return _same_weights(schedule, request.card) and schedule.valid_for.covers(
+        width=request.width, height=request.height, guidance_scale=request.guidance_scale
+    )
 
 
 def _where_it_holds(schedule: Schedule) -> str:

@@ -20,6 +20,7 @@ SOCKET_TIMEOUT_S = 5.0
 MAX_BLOCK_S = 2.0
 """Longest blocking command; well under the socket's own timeout."""
 
+_CONNECTIONS = 64
 _RETRIES = 6
 _BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
 # A store that restarts refuses connections, then loads; after a failover the old primary is read-only for a moment.
@@ -44,16 +45,21 @@ def connect(url: str) -> redis.Redis:
 def connect_async(url: str) -> redis.asyncio.Redis:
     """A client for asyncio; connects at its first command. Close it with `await client.aclose()`.
 
+    Any number of tasks may call at once: they share 64 connections, and wait for a free one.
+
     Args:
         url: redis://, rediss:// or unix:// address.
     """
-    return redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
+        max_connections=_CONNECTIONS,
+        timeout=SOCKET_TIMEOUT_S,
         decode_responses=False,
         retry=AsyncRetry(_BACKOFF, _RETRIES, supported_errors=_PASSING),
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager

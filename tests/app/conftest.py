@@ -60,7 +60,7 @@ def schedule_of(solver: str, psnr_by_steps: dict[int, float]) -> Schedule:
         format="pacer-schedule/1",
         model="shapes-64",
         revision=None,
-        weights_sha256="0" * 64,
+        weights_sha256=load("shapes-64").weights_sha256 or "0" * 64,
         dtype="float32",
         quantization=None,
         prediction="flow",

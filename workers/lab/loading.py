@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from schedules.search.problem import Field
 from workers.families.base import Family
 from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
-from workers.models import LoadedModel, choose_device, load
+from workers.models import LoadedModel, choose_device, load, weights_sha256
 from workers.shapes.language import parse
 from workers.shapes.recognise import read
 from workers.shapes.score import TASKS, passes
@@ -79,15 +78,6 @@ def _field(family: Family, prompts: Sequence[str]) -> Field:
         return family.denoise(x, t, [conditioning[row] for row in rows.tolist()])
 
     return field
-
-
-def weights_sha256(folder: Path) -> str:
-    """Hash of a model's weights, hex: of the names and contents of all its safetensors files."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def share_passed(prompts: Sequence[str], pixels: Pixels) -> float:

@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from rich.progress import Progress
 
 from workers.families.sd3 import Sd3Family
+from workers.models import weights_sha256
 from workers.shapes.architecture import build_pipeline, build_tokenizer, build_vae
 from workers.shapes.score import score, task_prompts
 from workers.shapes.train_flow import FlowModel, FlowRecipe
@@ -104,6 +105,7 @@ def save(pipeline: StableDiffusion3Pipeline, out: Path, facts: dict[str, Any]) -
         config = out / name / "config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
     (out / "README.md").write_text(_card(facts))
+    print(f"weights_sha256 {weights_sha256(out)}, for the model's card")
 
 
 def _card(facts: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def schedule(solver: str, entries: dict[int, float | None], **changes: Any) -> S
         "format": "pacer-schedule/1",
         "model": "shapes-64",
         "revision": None,
-        "weights_sha256": "0" * 64,
+        "weights_sha256": CARD.weights_sha256 or "0" * 64,
         "dtype": "float32",
         "quantization": None,
         "prediction": "flow",
@@ -187,3 +187,11 @@ def test_sigmas_stay_above_the_models_least() -> None:
     assert plan(ask(card=card, sigmas=(1.0, 0.1, 0.0)), REGISTRY, None)[0].steps == 2
     with pytest.raises(PacerError, match=r"0\.1"):
         plan(ask(card=card, sigmas=(1.0, 0.05, 0.0)), REGISTRY, None)
+
+
+def test_schedules_of_other_weights_are_refused_by_name_and_never_chosen() -> None:
+    other = CARD.model_copy(update={"weights_sha256": "f" * 64})
+    assert plan(ask(card=other, steps=6), REGISTRY, None)[0].schedule == other.grid
+    problem = refused(card=other, schedule="shapes-64/euler/6")
+    assert problem.kind is ErrorKind.schedule_mismatch
+    assert "other weights" in problem.detail

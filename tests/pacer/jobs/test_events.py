@@ -63,8 +63,8 @@ async def test_many_followers_share_one_blocked_connection(redis_url, settings, 
         store = JobStore(client, settings)
         jobs = [make_job() for _ in range(10)]
         await store.submit(jobs, predicted_s=None)
-        followers = [asyncio.create_task(collect(store, job.id)) for job in jobs for _ in range(10)]
-        await asyncio.sleep(0.3)
+        followers = [asyncio.create_task(collect(store, job.id)) for job in jobs for _ in range(30)]
+        await asyncio.sleep(1.0)
         blocked = [c for c in await client.client_list() if "b" in c["flags"]]
         assert len(blocked) == 1
         await drive(worker(), pause_s=0.0, timings=timings)

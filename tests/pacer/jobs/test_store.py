@@ -88,6 +88,7 @@ async def test_retry_after_follows_the_measured_drain_rate(store, make_job, work
     await store.submit([make_job() for _ in range(10)], predicted_s=None)
     for claim in worker().claim(10):
         assert worker().finish(claim, b"image", timings)
+    assert client.llen("{q:shapes-64}:drain") == 11, "the beginning and ten departures"
     # As if it had been so: the ten departures took 40 s, and after the last of them the queue stood empty for an hour.
     drain, clock, hour_ms = "{q:shapes-64}:drain", "{q:shapes-64}:clock", 3_600_000
     newest = int(client.lindex(drain, 0)) - hour_ms
@@ -99,11 +100,13 @@ async def test_retry_after_follows_the_measured_drain_rate(store, make_job, work
     assert error.retry_after_s == pytest.approx(5 * 4.0, rel=0.05)
 
 
-async def test_submitting_again_after_a_lost_reply_changes_nothing(store, make_job):
+async def test_submitting_again_after_a_lost_reply_changes_nothing(store, make_job, worker):
     jobs = [make_job() for _ in range(3)]
     await store.submit(jobs, predicted_s=None)
+    [claim] = worker().claim(1)
     await store.submit(jobs, predicted_s=None)
-    assert await store.depth("shapes-64") == 3
+    assert await store.depth("shapes-64") == 2
+    assert (await store.status(claim.job.id)).status == "running"
 
 
 async def test_jobs_of_two_models_are_a_bug(store, make_job):

@@ -155,6 +155,39 @@ async def test_released_jobs_go_back_uncharged(store, make_job, worker, timings)
     assert again[0].fence > claims[0].fence
 
 
+async def test_a_released_job_is_no_longer_the_workers_even_when_cancelled(store, make_job, worker):
+    job = make_job()
+    await store.submit([job], predicted_s=None)
+    [claim] = worker().claim(1)
+    worker().release([claim])
+    await store.cancel(job.id)
+    assert worker().beat([progress(claim, 1)]) == {job.id: "fenced"}
+    assert not worker().cancelled(claim)
+
+
+async def test_a_released_job_rings_the_bell(store, make_job, worker, redis_url, settings):
+    await store.submit([make_job()], predicted_s=None)
+    claims = worker("leaving").claim(1)
+
+    def wait():
+        with connect(redis_url) as client:
+            start = time.monotonic()
+            return WorkerQueue(client, settings, "shapes-64", "next").wait(1.5), time.monotonic() - start
+
+    waiting = asyncio.create_task(asyncio.to_thread(wait))
+    await asyncio.sleep(0.2)
+    worker("leaving").release(claims)
+    rang, seconds = await waiting
+    assert rang
+    assert seconds < 1.0
+
+
+async def test_taken_work_leaves_no_false_alarm(store, make_job, worker):
+    await store.submit([make_job() for _ in range(5)], predicted_s=None)
+    worker().claim(5)
+    assert not worker().wait(0.1)
+
+
 async def test_what_is_past_its_deadline_is_not_handed_out(store, make_job, client, settings):
     late, fine = make_job(deadline_s=0.05), make_job(deadline_s=30.0)
     ended = []

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(default=3, ge=1, description="Times that a job is tried before it fails.")
     max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
-    slots: int = Field(default=32, ge=1, description="Requests that a worker holds at once.")
+    slots: int = Field(default=16, ge=1, description="Requests that a worker holds at once; more would idle others.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(default=0, ge=0, description="Threads of torch on the CPU; 0 leaves torch's choice.")
     embed_metadata: bool = Field(

@@ -105,6 +105,8 @@ class Engine:
             self._runner.admit(claim.job.id, spec)
         except ValueError as error:
             return Failed(claim, ErrorKind.invalid_request, str(error))
+        except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
+            return Failed(claim, ErrorKind.worker_failed, f"{type(error).__name__}: {error}")
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = started + self._time_left(claim)
         self._batcher.admit(Request(claim.job.id, spec.shape, rows, deadline))

@@ -68,6 +68,14 @@ def _streams(reply: object) -> list[tuple[str, list[Entry]]]:
     return [(name.decode(), entries) for name, entries in cast("list[tuple[bytes, list[Entry]]]", reply)]
 
 
+def _honour_cancellation() -> None:
+    # Python 3.11's wait_for, with which the client sends, may swallow a cancellation (fixed in 3.12). What waits for
+    # long after a call of the client would then wait for ever.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @dataclass(slots=True, eq=False)
 class _Follower:
     seen: Position
@@ -100,6 +108,7 @@ class EventFeed:
         self._followers.setdefault(stream, set()).add(follower)
         try:
             await self._ensure_reading()
+            _honour_cancellation()
             while True:
                 event = await follower.inbox.get()
                 if isinstance(event, PacerError):
@@ -112,10 +121,9 @@ class EventFeed:
 
     async def close(self) -> None:
         """Stop reading; followers get an error."""
-        while self._task is not None and not self._task.done():
-            # Again and again, since Python 3.11's wait_for, on which the client sends, may swallow a cancellation.
+        if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task}, timeout=0.05)
+            await asyncio.wait({self._task})
         self._tell_all(PacerError(ErrorKind.store_unavailable, "The gateway is shutting down.", retry_after_s=5.0))
 
     def _leave(self, stream: str, follower: _Follower) -> None:
@@ -142,6 +150,7 @@ class EventFeed:
             asked = {stream: min(each.seen for each in group) for stream, group in self._followers.items()}
             try:
                 reply = await self._xread(asked)
+                _honour_cancellation()
             except (RedisError, OSError) as error:
                 self._tell_all(unavailable(error))
                 return

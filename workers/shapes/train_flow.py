@@ -31,7 +31,7 @@ class FlowRecipe:
     fall_share: float = 0.3
     """Last share of the steps, in which the rate falls linearly to zero."""
     prompt_dropout: float = 0.1
-    average_decay: float = 0.999
+    average_decay: float = 0.998
     width: int = 128
     layers: int = 7
     compiled: bool = False

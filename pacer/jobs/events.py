@@ -104,6 +104,7 @@ class EventFeed:
         Raises:
             PacerError: store_unavailable, when reading failed for good.
         """
+        _honour_cancellation()
         stream, follower = self._keys.events(job_id), _Follower(after)
         self._followers.setdefault(stream, set()).add(follower)
         try:
@@ -121,9 +122,9 @@ class EventFeed:
 
     async def close(self) -> None:
         """Stop reading; followers get an error."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # more than once, see _honour_cancellation
+            await asyncio.wait({self._task}, timeout=0.05)
         self._tell_all(PacerError(ErrorKind.store_unavailable, "The gateway is shutting down.", retry_after_s=5.0))
 
     def _leave(self, stream: str, follower: _Follower) -> None:

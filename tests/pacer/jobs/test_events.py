@@ -58,15 +58,23 @@ async def test_the_reason_of_a_failure_is_in_the_event(store, make_job, worker):
     assert (events[-1].kind, events[-1].detail, events[0].detail) == ("failed", "Overflow.", None)
 
 
+async def most_blocked(client):
+    """The most connections seen waiting in a blocking command, from when the first one does."""
+    seen = []
+    while len(seen) < 10:
+        await asyncio.sleep(0.05)
+        blocked = sum("b" in connection["flags"] for connection in await client.client_list())
+        seen += [blocked] if blocked or seen else []
+    return max(seen)
+
+
 async def test_many_followers_share_one_blocked_connection(redis_url, settings, make_job, worker, timings):
     async with connect_async(redis_url) as client:
         store = JobStore(client, settings)
         jobs = [make_job() for _ in range(10)]
         await store.submit(jobs, predicted_s=None)
         followers = [asyncio.create_task(collect(store, job.id)) for job in jobs for _ in range(30)]
-        await asyncio.sleep(1.0)
-        blocked = [c for c in await client.client_list() if "b" in c["flags"]]
-        assert len(blocked) == 1
+        assert await most_blocked(client) == 1
         await drive(worker(), pause_s=0.0, timings=timings)
         lives = await asyncio.wait_for(asyncio.gather(*followers), 10)
         assert {tuple(event.kind for event in life) for life in lives} == {
@@ -131,6 +139,21 @@ async def test_followers_hear_of_a_store_that_went_away(make_job, tmp_path, sett
             with pytest.raises(PacerError) as caught:
                 await asyncio.wait_for(follower, 10)
             assert caught.value.kind is ErrorKind.store_unavailable
+
+
+async def test_followers_can_be_cancelled_at_any_moment(redis_url, settings, make_job):
+    for pause_s in (0.0, 0.003, 0.01, 0.03, 0.1):
+        async with connect_async(redis_url) as client:
+            store, job = JobStore(client, settings), make_job()
+            await store.submit([job], predicted_s=None)
+            followers = [asyncio.create_task(collect(store, job.id)) for _ in range(100)]
+            await asyncio.sleep(pause_s)
+            for follower in followers:
+                follower.cancel()
+            _, stuck = await asyncio.wait(followers, timeout=10)
+            assert not stuck
+            await asyncio.wait_for(store.close(), 5)
+            await store.cancel(job.id)
 
 
 async def test_closing_the_store_ends_its_followers(store, make_job):

@@ -1,5 +1,6 @@
 """A queue that outlives its store's process."""
 
+import asyncio
 import os
 import signal
 import time
@@ -68,6 +69,7 @@ async def test_a_claim_that_the_store_forgot_is_fenced_out(store, client, make_j
     client.flushall()
     for key, value in saved.items():
         client.restore(key, 0, value)
+    await asyncio.sleep(0.005)  # no store restarts faster
     [taken] = queue.claim(1)
     assert taken.fence > forgotten.fence
     assert not queue.finish(forgotten, b"of the forgotten claim", timings)

@@ -132,6 +132,7 @@ def _answer(status: JobStatus) -> JobAnswer:
         timings=None if status.timings is None else TimingsAnswer.of(status.timings),
         error=_error(status),
         image=f"/v1/jobs/{status.id}/image" if status.status == "completed" else None,
+        seed=status.seed,
         output_format=status.image_format,
     )
 

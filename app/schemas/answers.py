@@ -87,6 +87,7 @@ class JobAnswer(BaseModel):
     step: int
     total: int
     attempt: int
+    seed: int
     plan: PlanAnswer
     submitted_ms: int = Field(description="store time, Unix epoch")
     finished_ms: int | None

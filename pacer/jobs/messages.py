@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: str
     schedule: str
-    """Registry id model/solver/steps, or 'custom'."""
+    """Registry id model/solver/steps, the name of a grid, or 'custom'."""
     solver: str
     steps: int
     evaluations: int
@@ -148,6 +148,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     error_kind: str | None
     error_detail: str | None
     image_format: ImageFormat
+    seed: int
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ _STATUS_FIELDS = (
     "error_kind",
     "error_detail",
     "format",
+    "seed",
 )
 
 
@@ -76,7 +77,7 @@ class JobStore:
             slack_s = job.deadline_s - (predicted_s or 0.0)
         spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
         deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
-        return job.id, spec, plan, job.image_format, len(job.table.uncond), round(slack_s * 1000), deadline
+        return job.id, spec, plan, job.image_format, job.seed, len(job.table.uncond), round(slack_s * 1000), deadline
 
     async def status(self, job_id: str) -> JobStatus:
         """How a job stands."""
@@ -243,4 +244,5 @@ def _status(job_id: str, fields: dict[str, bytes | None]) -> JobStatus:
         error_kind=text("error_kind"),
         error_detail=text("error_detail"),
         image_format=cast("ImageFormat", text("format")),
+        seed=int(text("seed") or 0),
     )

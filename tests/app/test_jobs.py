@@ -60,6 +60,12 @@ def test_a_job_is_planned_queued_drawn_and_fetched(client: httpx2.Client) -> Non
     assert (image.headers["content-type"], image.content) == ("image/png", picture_of(77))
 
 
+def test_a_seed_drawn_at_random_is_told_and_stays(client: httpx2.Client) -> None:
+    job = submit(client)
+    assert until(client, job["id"], "completed")["seed"] == job["seed"]
+    assert submit(client)["seed"] != job["seed"]
+
+
 def test_events_tell_every_step_in_order_and_end(client: httpx2.Client) -> None:
     job = submit(client)
     events = list(follow(client, job["id"]))

@@ -1,8 +1,8 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, then of each job: id, spec, plan, format, total, slack_ms, deadline_ms ('' without one)
+-- ARGV: limit, then of each job: id, spec, plan, format, seed, total, slack_ms, deadline_ms ('' without one)
 -- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full.
 
-local FIELDS = 7
+local FIELDS = 8
 local count = (#ARGV - 1) / FIELDS
 -- The same request again, after its reply was lost.
 if redis.call('EXISTS', JOB .. ARGV[2]) == 1 then return {1} end
@@ -16,9 +16,9 @@ end
 
 start_clock()
 for first = 2, #ARGV, FIELDS do
-  local id, spec, plan, format, total, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
+  local id, spec, plan, format, seed, total, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
-  redis.call('HSET', JOB .. id, 'spec', spec, 'plan', plan, 'format', format, 'total', total,
+  redis.call('HSET', JOB .. id, 'spec', spec, 'plan', plan, 'format', format, 'seed', seed, 'total', total,
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
     'deadline_ms', deadline ~= '' and NOW + deadline or '')
   redis.call('ZADD', PENDING, score, id)

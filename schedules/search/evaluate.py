@@ -14,7 +14,9 @@ from schedules.table import FloatArray
 
 _RESAMPLES = 2000
 _TINY = 1e-12
-_ROUNDING = 1 / 12  # mean squared error of rounding to whole levels
+
+ROUNDING = 1 / 12
+"""Mean squared error of rounding to whole levels; errors between 8-bit pictures below it mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def psnr_db(pixels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> FloatArr
         reference: the teacher's pictures.
     """
     errors = np.square(pixels.astype(np.float64) - reference).reshape(len(pixels), -1).mean(1)
-    return np.asarray(10 * np.log10(255**2 / np.maximum(errors, _ROUNDING)))
+    return np.asarray(10 * np.log10(255**2 / np.maximum(errors, ROUNDING)))
 
 
 def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:
@@ -60,17 +62,18 @@ def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:
     return Figure(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
 
 
-def pool(errors: Tensor, *, log: bool = False) -> Tensor:
+def pool(errors: Tensor, *, log: bool = False, floor: float = _TINY) -> Tensor:
     """Pool per-seed errors over their last axis.
 
     Args:
         errors: mean squared errors, shape (..., M).
         log: the geometric mean instead of the mean; ranks by mean PSNR, so that a few seeds that flip to another
             picture do not decide everything.
+        floor: what smaller errors count as under the logarithm, > 0.
     """
-    return (errors.clamp_min(_TINY).log().mean(-1)).exp() if log else errors.mean(-1)
+    return (errors.clamp_min(floor).log().mean(-1)).exp() if log else errors.mean(-1)
 
 
-def pooled_error(x: Tensor, reference: Tensor, *, log: bool = False) -> float:
+def pooled_error(x: Tensor, reference: Tensor, *, log: bool = False, floor: float = _TINY) -> float:
     """The pooled final error of a batch against its teacher."""
-    return float(pool(torch.from_numpy(seed_errors(x, reference)), log=log))
+    return float(pool(torch.from_numpy(seed_errors(x, reference)), log=log, floor=floor))

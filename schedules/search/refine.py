@@ -9,7 +9,7 @@ falls; after each sweep the validation seeds say whether that was learning or ov
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -27,15 +27,27 @@ _LEAST_GAP = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Seeds with their teacher's results.
+    """Seeds with their teacher's results, and where the two are compared.
 
     Attributes:
         problem: the seeds.
-        target: the teacher's final samples, shape (M, *latent).
+        target: what the teacher drew, as `view` shows it, shape (M, ...).
+        view: from final samples (M, *latent) to what is compared: themselves, or decoded pictures.
+        floor: squared errors below this mean nothing in the view.
     """
 
     problem: SearchProblem
     target: Tensor
+    view: Callable[[Tensor], Tensor] = lambda final: final
+    floor: float = 1e-12
+
+    def take(self, count: int) -> Split:
+        """The first `count` seeds only."""
+        return replace(self, problem=self.problem.take(count), target=self.target[:count])
+
+    def error(self, final: Tensor, *, log: bool) -> float:
+        """The pooled error of final samples, shape (M, *latent)."""
+        return pooled_error(self.view(final), self.target, log=log, floor=self.floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,7 @@ def grid_errors(split: Split, grids: Iterable[FloatArray], compile_table: Compil
     errors, latest = [], None
     for sigmas in grids:
         latest = roll_out(split.problem, compile_table(sigmas), after=latest)
-        errors.append(pooled_error(latest.final, split.target, log=log))
+        errors.append(split.error(latest.final, log=log))
     return errors
 
 
@@ -201,7 +213,7 @@ class _Refinement:
     def _measure(self, sigmas: FloatArray) -> float:
         self._latest = roll_out(self._calibration.problem, self._compile(sigmas), after=self._latest)
         self._spent += self._latest.evaluated
-        return pooled_error(self._latest.final, self._calibration.target, log=self._options.log)
+        return self._calibration.error(self._latest.final, log=self._options.log)
 
     def _sigmas(self, point: FloatArray) -> FloatArray:
         gaps = np.exp(point[:-1] - point[:-1].max())

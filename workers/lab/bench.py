@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from schedules.compile import compile_table
+from schedules.search import refine
+from schedules.search.evaluate import ROUNDING
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table
 from workers.lab.meter import Meter
-from workers.lab.model import LabModel
+from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import SplitName
 from workers.lab.request import SearchRequest
 from workers.lab.seeds import SeedSet, seed_set
@@ -51,6 +57,20 @@ class Bench:
     def table(self, sigmas: FloatArray) -> Table:
         """The solver's table."""
         return compile_table(self.request.solver, sigmas, "flow")
+
+    def pixels(self, latents: Tensor) -> Pixels:
+        """Latents (n, *latent) decoded batch by batch, shape (n, height, width, 3), uint8."""
+        return np.concatenate([self.model.decode(part) for part in latents.split(self.request.batch)])
+
+    def compared(self, split: Split) -> refine.Split:
+        """A split as the refinement takes it, in the request's measure."""
+        if self.request.measure == "latents":
+            return refine.Split(split.problem, split.teacher.final)
+
+        def view(latents: Tensor) -> Tensor:
+            return torch.from_numpy(self.pixels(latents)).float()
+
+        return refine.Split(split.problem, view(split.teacher.final), view, floor=ROUNDING)
 
     @cached_property
     def calibration(self) -> Split:

@@ -20,7 +20,7 @@ class Found:
     Attributes:
         sigmas: shape (steps + 1,), float64.
         source: "searched", or the name of the baseline that the validation seeds preferred.
-        validation_error: pooled final latent error on the validation seeds.
+        validation_error: pooled final error on the validation seeds, in the request's measure.
         baseline_error: the same of the best baseline.
     """
 
@@ -66,8 +66,9 @@ def search_budget(
     """
     names = list(request.baselines)
     baselines = [GRIDS[name](len(starts[0]) - 1) for name in names]
-    screen = Split(calibration.problem.take(request.screen), calibration.target[: request.screen])
-    errors = np.array(grid_errors(screen, [*starts, *baselines], compile_table, log=request.log))
+    errors = np.array(
+        grid_errors(calibration.take(request.screen), [*starts, *baselines], compile_table, log=request.log)
+    )
     start = [*starts, *baselines][int(errors.argmin())]
     options = RefineOptions(evaluations=refine_evaluations, log=request.log, free_start=request.free_start)
     found = refine(start, compile_table, calibration, validation, options)

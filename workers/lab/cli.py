@@ -66,6 +66,7 @@ def search(
     refine: Annotated[int, typer.Option(help="Evaluations per seed to refine a budget with.")] = _DEFAULT.refine,
     cost: Annotated[Literal["x0", "x"], typer.Option(help="What paths are ranked by.")] = _DEFAULT.cost,
     pooling: Annotated[Literal["log", "mean"], typer.Option(help="Geometric or plain mean over seeds.")] = "log",
+    measure: Annotated[Literal["pixels", "latents"], typer.Option(help="Whose error to refine.")] = _DEFAULT.measure,
     free_start: Annotated[bool, typer.Option(help="Let grids begin below pure noise.")] = False,
     baselines: Annotated[str, typer.Option(help="Grids to compare with.")] = ",".join(BASELINES),
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
@@ -82,7 +83,7 @@ def search(
         solver, wanted, lab.guidance_scale if guidance is None else guidance,
         seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
         refine=refine, screen=min(seeds, _DEFAULT.screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
-        path_budget=min(grid, path_budget), cost=cost, free_start=free_start, log=pooling == "log",
+        path_budget=min(grid, path_budget), cost=cost, free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")), batch=batch,
     )  # fmt: skip
     console = Console()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from torch import Tensor
 
 from schedules.evidence import Evidence, Figure
 from schedules.grids import GRIDS
@@ -13,7 +12,6 @@ from schedules.search.evaluate import bootstrap, psnr_db, seed_errors
 from schedules.search.rollout import Rollout, roll_out
 from schedules.table import FloatArray
 from workers.lab.bench import Bench
-from workers.lab.model import Pixels
 from workers.lab.store import Json
 
 
@@ -23,7 +21,7 @@ class Evidences:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._split = bench.held_out
-        self._pixels = self._decode(self._split.teacher.final)
+        self._pixels = bench.pixels(self._split.teacher.final)
         self._latest: Rollout | None = None
 
     def of(self, sigmas: FloatArray) -> Evidence:
@@ -48,7 +46,7 @@ class Evidences:
 
     def _run(self, sigmas: FloatArray, *, scored: bool) -> Json:
         self._latest = roll_out(self._split.problem, self._bench.table(sigmas), after=self._latest)
-        pixels = self._decode(self._latest.final)
+        pixels = self._bench.pixels(self._latest.final)
         figures: Json = {
             "psnr_db": psnr_db(pixels, self._pixels).tolist(),
             "latent_mse": seed_errors(self._latest.final, self._split.teacher.final).tolist(),
@@ -57,10 +55,6 @@ class Evidences:
         if scored and score is not None:
             figures["task_score"] = score(self._split.seeds.prompts, pixels)
         return figures
-
-    def _decode(self, latents: Tensor) -> Pixels:
-        parts = latents.split(self._bench.request.batch)
-        return np.concatenate([self._bench.model.decode(part) for part in parts])
 
 
 def _figure(measured: Mapping[str, object], name: str) -> Figure:

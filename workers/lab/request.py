@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.search.oss import Cost
+
+Measure = Literal["pixels", "latents"]
 
 BASELINES = ("uniform", "stock", "shift3", "karras", "beta")
 """The grids that evidence compares with: uniform, the model's own at shift 1, SD3's shift, Karras and beta."""
@@ -31,6 +34,7 @@ class SearchRequest:
         screen: calibration seeds that choose among starting grids.
         cost: what the path search ranks by.
         free_start: let grids begin below sigma 1.
+        measure: refine and choose by the error of decoded pixels, as evidence has it, or of latents.
         log: pool errors by the geometric mean, that is, rank by mean PSNR.
         baselines: grids to compare with.
         batch: most rows in one call of the network.
@@ -50,6 +54,7 @@ class SearchRequest:
     screen: int = 16
     cost: Cost = "x0"
     free_start: bool = False
+    measure: Measure = "pixels"
     log: bool = True
     baselines: tuple[str, ...] = BASELINES
     batch: int = 128

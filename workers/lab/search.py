@@ -11,11 +11,10 @@ import numpy as np
 from schedules.artefact import Entry, Schedule
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
-from schedules.search import refine
 from schedules.search.oss import OssOptions, search_paths
 from schedules.search.refine import resample
 from schedules.table import FloatArray
-from workers.lab.bench import Bench, Split
+from workers.lab.bench import Bench
 from workers.lab.budget import Found, search_budget
 from workers.lab.cost import budget_cost, evidence_cost, expectation, paths_cost
 from workers.lab.evidence import Evidences
@@ -82,7 +81,7 @@ def _starts(request: SearchRequest, steps: int, paths: list[FloatArray], found: 
 
 
 def _budget(bench: Bench, steps: int, starts: list[FloatArray], *, resume: bool) -> Found:
-    calibration, validation = (_refinable(split) for split in (bench.calibration, bench.validation))
+    calibration, validation = (bench.compared(split) for split in (bench.calibration, bench.validation))
     evaluations = bench.request.refine if bench.request.is_anchor(steps) else 0
 
     def make() -> Json:
@@ -98,10 +97,6 @@ def _budget(bench: Bench, steps: int, starts: list[FloatArray], *, resume: bool)
         "starts": [start.tolist() for start in starts],
     }
     return Found.of(bench.store.record("budgets", key, make, again=not resume))
-
-
-def _refinable(split: Split) -> refine.Split:
-    return refine.Split(split.problem, split.teacher.final)
 
 
 def _entries(bench: Bench, found: dict[int, Found]) -> tuple[Entry, ...]:
@@ -144,6 +139,7 @@ def _provenance(bench: Bench, found: dict[int, Found]) -> Provenance:
         method=_METHODS[request.solver == "euler"],
         parameters={
             "cost": request.cost,
+            "measure": request.measure,
             "pooling": "geometric mean" if request.log else "mean",
             "free_start": request.free_start,
             "grid": request.grid,

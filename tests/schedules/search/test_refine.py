@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_moves_that_only_fit_the_calibration_seeds_are_not_returned(
     wrong = Split(calibration_split.problem, roll_out(calibration_split.problem, compile_(shifted(4, 0.2))).final)
     best = refine(shifted(4, 2.0), compile_, calibration_split, validation_split).sigmas
     assert (refine(best, compile_, wrong, validation_split).sigmas == best).all()
+
+
+def test_errors_are_compared_where_the_view_looks(calibration_split: Split) -> None:
+    final = calibration_split.target.clone()
+    final[:, 5:] += 1.0
+    looking = replace(calibration_split, view=lambda x: x[:, :5], target=calibration_split.target[:, :5])
+    assert looking.error(final, log=False) == 0.0
+    assert looking.error(final, log=True) == pytest.approx(1e-12)
+    assert replace(looking, floor=0.25).error(final, log=True) == pytest.approx(0.25)
+    assert calibration_split.error(final, log=False) == pytest.approx(27 / 32)
 
 
 def test_the_evaluations_are_bounded(calibration_split: Split, validation_split: Split) -> None:

@@ -44,7 +44,7 @@ def test_a_prompt_and_a_step_budget_become_an_image(generate: Generate) -> None:
     facts = answer["pacer"]
     assert (facts["schedule"], facts["solver"], facts["steps"]) == ("shapes-64/ab2/6", "ab2", 6)
     assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, 1.5)
-    assert facts["predicted_quality_db"] == {"mean": 27.0, "low": 26.0, "high": 28.0}
+    assert facts["predicted_quality_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
     assert facts["predicted_seconds"] == pytest.approx(0.002 + 12 * 0.01 + 0.003)
     assert facts["queue_seconds"] >= 0
     assert facts["service_seconds"] == pytest.approx(0.065)

@@ -22,7 +22,7 @@ def test_a_models_schedules_come_with_their_evidence(client: httpx2.Client) -> N
     entries = {entry["id"]: entry for entry in listed["data"]}
     assert {"shapes-64/ab2/6", "shapes-64/euler/4", "shapes-64/euler/6"} <= set(entries)
     best = entries["shapes-64/ab2/6"]
-    assert best["psnr_db"] == {"mean": 27.0, "low": 26.0, "high": 28.0}
+    assert best["psnr_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
     assert (best["solver"], best["steps"], len(best["sigmas"])) == ("ab2", 6, 7)
     assert all(entry["id"].startswith("shapes-64/") for entry in listed["data"])
 

@@ -11,14 +11,17 @@ from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from workers.lab.bench import Bench
 from workers.lab.budget import Found
-from workers.lab.request import SearchRequest
+from workers.lab.request import Measure, SearchRequest
 from workers.lab.search import search_schedule
 
 MakeBench = Callable[[SearchRequest], Bench]
 
 
-def test_searched_schedule_is_an_artefact_that_beats_uniform(bench_of: MakeBench, request_: SearchRequest) -> None:
-    schedule = parse(search_schedule(bench_of(request_)).model_dump_json())
+@pytest.mark.parametrize("measure", ["pixels", "latents"])
+def test_searched_schedule_is_an_artefact_that_beats_uniform(
+    bench_of: MakeBench, request_: SearchRequest, measure: Measure
+) -> None:
+    schedule = parse(search_schedule(bench_of(replace(request_, measure=measure))).model_dump_json())
     assert [entry.steps for entry in schedule.entries] == [1, 2, 4]
     assert (schedule.model, schedule.solver, schedule.order) == ("mixture", "euler", 1)
     for entry in schedule.entries[1:]:

@@ -19,7 +19,7 @@ from workers.lab.bench import Bench
 from workers.lab.budget import Found
 from workers.lab.loading import open_model
 from workers.lab.meter import Meter
-from workers.lab.request import BASELINES, SearchRequest, parse_budgets
+from workers.lab.request import BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
@@ -57,6 +57,9 @@ def search(
     solver: Annotated[str, typer.Option(help="Whose grids: euler, ab2, ab3, ddim, dpmpp-2m or unipc-2.")] = "euler",
     budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
+    guidance_range: Annotated[
+        str | None, typer.Option(help="Scales to serve, such as 1,4; checked. The guidance alone by default.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Calibration seeds; as many again validate.")] = _DEFAULT.seeds,
     held_out: Annotated[int, typer.Option(help="Seeds of the evidence.")] = _DEFAULT.held_out,
     seed_offset: Annotated[int, typer.Option(help="Moves all seeds and prompts.")] = 0,
@@ -81,6 +84,7 @@ def search(
     lab = open_model(model or settings.models[0], settings, prompts)
     request = SearchRequest(
         solver, wanted, lab.guidance_scale if guidance is None else guidance,
+        guidance_range=None if guidance_range is None else parse_range(guidance_range),
         seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
         refine=refine, screen=min(seeds, _DEFAULT.screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
         path_budget=min(grid, path_budget), cost=cost, free_start=free_start, measure=measure, log=pooling == "log",
@@ -139,7 +143,7 @@ def show(
 def _change(schedule: Schedule, settings: Settings, prompts: Path | None, store: LabStore) -> LocalChange:
     """The teacher's curve at the schedule's guidance, on a few held-out seeds."""
     lab = open_model(_served_as(schedule.model, settings), settings, prompts)
-    guidance = schedule.valid_for.guidance_scale[0]
+    guidance = float(schedule.provenance.parameters["guidance_scale"])
     seeds = seed_set(lab.prompts, "held-out", _CURVE_SEEDS, 0)
     key = {"curve": lab.weights_sha256, "prompts": seeds.prompts_sha256, "guidance_scale": guidance}
     problem = lab.problem(seeds, guidance_scale=guidance, batch=_CURVE_SEEDS)

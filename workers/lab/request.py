@@ -23,6 +23,8 @@ class SearchRequest:
         solver: whose grids are searched, one of SOLVERS for flow models.
         budgets: numbers of steps, rising.
         guidance_scale: at which the schedules will be used.
+        guidance_range: least and most scale that the schedules should serve; checked, and narrowed where they fail;
+            None serves the searched scale alone.
         seeds: for calibration; as many again validate.
         held_out: seeds for the evidence.
         seed_offset: moves all three sets of seeds.
@@ -43,6 +45,7 @@ class SearchRequest:
     solver: str
     budgets: tuple[int, ...]
     guidance_scale: float
+    guidance_range: tuple[float, float] | None = None
     seeds: int = 64
     held_out: int = 128
     seed_offset: int = 0
@@ -64,6 +67,9 @@ class SearchRequest:
             raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)) or self.budgets[0] < 1:
             raise ValueError(f"budgets: must rise from 1 or more without repeats, are {self.budgets}")
+        low, high = self.guidance_range or (self.guidance_scale, self.guidance_scale)
+        if not 1 <= low <= self.guidance_scale <= high:
+            raise ValueError(f"guidance_range: must enclose {self.guidance_scale:g} from 1 up, is {low:g} to {high:g}")
         if not 1 <= self.path_budget <= self.grid:
             raise ValueError(f"path_budget: must be in 1..{self.grid} (the grid's intervals), is {self.path_budget}")
         if self.teacher_steps % self.grid:
@@ -107,3 +113,16 @@ def parse_budgets(text: str) -> tuple[int, ...]:
             raise ValueError(f"budgets: must be like 1-20 or 4,6,10, all at least 1, is {text!r}")
         budgets |= set(range(int(first), int(last) + 1))
     return tuple(sorted(budgets))
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Read "1,4".
+
+    Raises:
+        ValueError: it is not two numbers.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"guidance_range: must be two numbers, such as 1,4, is {text!r}") from error
+    return low, high

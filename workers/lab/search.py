@@ -18,6 +18,7 @@ from workers.lab.bench import Bench
 from workers.lab.budget import Found, search_budget
 from workers.lab.cost import budget_cost, evidence_cost, expectation, paths_cost
 from workers.lab.evidence import Evidences
+from workers.lab.guidance import holding_range
 from workers.lab.request import SearchRequest
 from workers.lab.store import Json
 
@@ -125,7 +126,7 @@ def _schedule(bench: Bench, found: dict[int, Found], entries: tuple[Entry, ...])
         valid_for=ValidFor(
             width=(width, width),
             height=(height, height),
-            guidance_scale=(request.guidance_scale, request.guidance_scale),
+            guidance_scale=holding_range(bench, found),
         ),
         provenance=_provenance(bench, found),
         entries=entries,

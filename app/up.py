@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 
-from app.children import STOP_WITH_PARENT, Child
+from app.children import STOP_WITH_PARENT, Child, end_with_parent
 from pacer.embedded_store import EmbeddedStore, StoreStartError
 from pacer.settings import Settings
 
@@ -37,6 +37,7 @@ def up(settings: Settings, say: Say) -> int:
         settings = settings.model_copy(update={"port": _free_port(settings.host)})
     # Until the loop listens to signals, SIGTERM is to unwind like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_with_parent()
     try:
         if settings.redis_url is not None:
             asyncio.run(_run(settings, settings.redis_url, None, say))

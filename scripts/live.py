@@ -67,6 +67,8 @@ def _environment(port: int, data: Path) -> dict[str, str]:
         "PACER_DATA_DIR": str(data),
         "PACER_WORKER_METRICS_PORT": "0",
         "PACER_LOG_FORMAT": "json",
+        # Also when this process is killed and cannot clean up.
+        "PACER_STOP_WITH_PARENT": "1",
     }
 
 

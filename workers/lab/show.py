@@ -106,6 +106,7 @@ def _draw_levels(axes: Axes, entry: Entry) -> None:
         axes.annotate(name, (entry.steps - 1, levels[-2]), color=_FAINT, xytext=(4, 0), textcoords="offset points")
     levels = entry.sigma_array()
     axes.plot(np.arange(entry.steps), levels[:-1], "o-", color=_ACCENT, markersize=4)
+    axes.margins(x=0.12)  # room for the names
     axes.set(yscale="log", xlabel="step (the last goes to 0)", ylabel="sigma")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

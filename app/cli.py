@@ -12,7 +12,12 @@ from pacer.errors import PacerError
 from pacer.settings import Settings
 
 app = typer.Typer(
-    name="pacer", help="Images under a budget.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    name="pacer",
+    help="Images under a budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

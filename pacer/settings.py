@@ -18,7 +18,7 @@ class Settings(BaseSettings):
         default=None, description="Redis >= 7.0 or Valkey to use; without it `pacer up` starts its own store."
     )
     data_dir: Path = Field(default=Path("data"), description="Folder of the embedded store's append-only file.")
-    host: str = Field(default="127.0.0.1", description="Address on which the gateway listens.")
+    host: str = Field(default="127.0.0.1", description="Address on which the gateway, and a worker's /metrics, listen.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the gateway listens.")
     worker_metrics_port: int = Field(
         default=9101, ge=0, le=65535, description="Port of a worker's own /metrics; 0 turns it off."

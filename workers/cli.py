@@ -52,8 +52,7 @@ def main(settings: Settings, model: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())
     _stop_with_parent(worker.stop)
-    if settings.worker_metrics_port:
-        start_http_server(settings.worker_metrics_port, registry=metrics.registry)
+    _serve_metrics(settings, metrics)
     _log.info("worker ready", worker=name, model=loaded.id, device=str(device))
     worker.run()
     return 0
@@ -71,6 +70,17 @@ def schedules(settings: Settings, arguments: list[str]) -> int:
     from workers.lab.cli import main as run_lab
 
     return run_lab(settings, arguments)
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
+    port = settings.worker_metrics_port
+    if not port:
+        return
+    try:
+        start_http_server(port, settings.host, metrics.registry)
+    except OSError as error:
+        advice = "give each worker of a machine a PACER_WORKER_METRICS_PORT of its own, or 0"
+        raise ValueError(f"metrics cannot be served on {settings.host}:{port} ({error.strerror}); {advice}") from error
 
 
 def _counter(metrics: Metrics, model: str) -> Callable[[JobState, int], None]:

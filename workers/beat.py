@@ -38,7 +38,7 @@ class Beat(threading.Thread):
         self._speed = speed
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._lost: dict[str, Verdict] = {}
+        self._lost: dict[tuple[str, int], Verdict] = {}
 
     def run(self) -> None:
         """Beat until `stop`."""
@@ -47,20 +47,23 @@ class Beat(threading.Thread):
                 self.once()
             except PacerError as error:  # the store is away; leases outlast a few missed beats
                 _log.warning("beat failed", detail=error.detail)
+            except Exception:  # noqa: BLE001 -- without beats every job is lost, whatever the reason
+                _log.exception("beat failed: this is a bug")
             if self._stopping.wait(self._interval_s):
                 return
 
     def once(self) -> None:
         """One beat."""
-        verdicts = self._queue.beat(self._progress())
+        progress = self._progress()
+        verdicts = self._queue.beat(progress)
         with self._lock:
-            self._lost.update({job_id: verdict for job_id, verdict in verdicts.items() if verdict != "ok"})
+            self._lost.update({(job.id, job.fence): verdicts[job.id] for job in progress if verdicts[job.id] != "ok"})
         speed = self._speed()
         if speed is not None:
             self._queue.publish_speed(speed)
 
-    def take_lost(self) -> dict[str, Verdict]:
-        """Jobs to let go of since the last call: cancelled ones, and those that another worker has."""
+    def take_lost(self) -> dict[tuple[str, int], Verdict]:
+        """Claims, by id and fence, to let go of since the last call: cancelled ones, and those fenced out."""
         with self._lock:
             lost, self._lost = self._lost, {}
         return lost

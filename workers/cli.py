@@ -88,10 +88,11 @@ def _counter(metrics: Metrics, model: str) -> Callable[[JobState, int], None]:
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:
-    """Where a supervisor asks for it (PACER_STOP_WITH_PARENT), stop when it is gone, however it went."""
-    if os.environ.get("PACER_STOP_WITH_PARENT") != "1":
+    """Where a supervisor asks for it (PACER_STOP_WITH_PARENT, its pid), stop when it is gone, however it went."""
+    supervisor = os.environ.get("PACER_STOP_WITH_PARENT")
+    if not supervisor:
         return
-    parent = os.getppid()
+    parent = int(supervisor)
 
     def watch() -> None:
         waiting = threading.Event()

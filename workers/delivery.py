@@ -58,7 +58,7 @@ class Delivery:
         job = drawn.claim.job
         data = encode_file(drawn.pixels, job.image_format, compression=job.compression, texts=provenance(job))
         encoded = time.monotonic()
-        service = drawn.encode_s + drawn.denoise_s + drawn.decode_s + encoded - started
+        service = encoded - drawn.started_s
         timings = Timings(_queue_s(drawn.claim), drawn.encode_s, drawn.denoise_s, drawn.decode_s, service)
         kept = self._queue.finish(drawn.claim, data, timings)
         self._observe("encode_file", encoded - started)

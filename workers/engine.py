@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pacer.control.batcher import Batcher, Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
+from schedules.table import TableError
 from workers.families.base import Conditioning, Family
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
@@ -23,10 +24,11 @@ _REMEMBERED_PROMPTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A finished picture and the seconds that its stages took."""
+    """A finished picture, when its admission began (monotonic seconds), and the seconds that its stages took."""
 
     claim: Claim
     pixels: NDArray[np.uint8]
+    started_s: float
     encode_s: float
     denoise_s: float
     decode_s: float
@@ -54,6 +56,7 @@ class Turn:
 @dataclass(slots=True)
 class _Held:
     claim: Claim
+    started_s: float
     admitted_s: float
     encode_s: float
     step: int = 0
@@ -103,17 +106,28 @@ class Engine:
         try:
             spec = self._spec(claim.job)
             self._runner.admit(claim.job.id, spec)
-        except ValueError as error:
+        except TableError as error:
             return Failed(claim, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
-            return Failed(claim, ErrorKind.worker_failed, f"{type(error).__name__}: {error}")
+            return Failed(claim, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = started + self._time_left(claim)
         self._batcher.admit(Request(claim.job.id, spec.shape, rows, deadline))
         now = time.monotonic()
-        self._held[claim.job.id] = _Held(claim, now, now - started)
+        self._held[claim.job.id] = _Held(claim, started, now, now - started)
         self.speed.encoded(now - started)
         return None
+
+    def adopt(self, claim: Claim) -> bool:
+        """Go on under a new claim with a job that is here already; False where it is not.
+
+        A worker that was paused for longer than a lease gets its own jobs back.
+        """
+        held = self._held.get(claim.job.id)
+        if held is None:
+            return False
+        held.claim = claim
+        return True
 
     def _spec(self, job: Job) -> Spec:
         positive, negative = self._encode([job.prompt, job.negative_prompt])
@@ -136,11 +150,12 @@ class Engine:
         allowed = claim.job.deadline_s
         return (self._best_effort_slack_s if allowed is None else allowed) - waited
 
-    def drop(self, job_id: str) -> Claim | None:
-        """Let go of a job that is cancelled or lost; None where it is not here."""
-        held = self._held.pop(job_id, None)
-        if held is None:
+    def drop(self, job_id: str, fence: int | None = None) -> Claim | None:
+        """Let go of a job that is cancelled or lost; None where it is not here, or here under another fence."""
+        held = self._held.get(job_id)
+        if held is None or fence not in (None, held.claim.fence):
             return None
+        del self._held[job_id]
         self._batcher.remove(job_id)
         self._runner.release(job_id)
         return held.claim
@@ -170,7 +185,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 -- whatever a network raises must cost no more than its own request
             if len(job_ids) > 1:
                 return [failure for job_id in job_ids for failure in self._step([job_id])]
-            return [self._fail(job_ids[0], ErrorKind.worker_failed, f"{type(error).__name__}: {error}")]
+            return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
         detail = "The network's output was not finite."
         return [self._fail(job_id, ErrorKind.not_finite, detail) for job_id in overflowed]
 
@@ -181,18 +196,31 @@ class Engine:
         return Failed(claim, kind, detail)
 
     def _decode(self, job_ids: Sequence[str]) -> list[Drawn | Failed]:
+        """Decode together; where that raises, each alone, so that only the guilty fail."""
         started = time.monotonic()
-        latents = self._runner.results(job_ids)
-        pixels = self._family.decode(latents)
+        try:
+            latents = self._runner.results(job_ids)
+            pixels = self._family.decode(latents)
+        except Exception as error:  # noqa: BLE001 -- as in _step
+            if len(job_ids) > 1:
+                return [ended for job_id in job_ids for ended in self._decode([job_id])]
+            return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
         seconds = (time.monotonic() - started) / len(job_ids)
         self.speed.decoded(seconds)
-        ended: list[Drawn | Failed] = []
-        for job_id, finite, picture in zip(job_ids, latents.isfinite().flatten(1).all(1).tolist(), pixels, strict=True):
-            held = self._held.pop(job_id)
-            self._runner.release(job_id)
-            if finite:
-                denoise_s = started - held.admitted_s
-                ended.append(Drawn(held.claim, picture, held.encode_s, denoise_s, seconds))
-            else:
-                ended.append(Failed(held.claim, ErrorKind.not_finite, "The last sample was not finite."))
-        return ended
+        finite = latents.isfinite().flatten(1).all(1).tolist()
+        return [
+            self._finish(job_id, picture, decode_s=seconds, decoding_s=started)
+            if good
+            else self._fail(job_id, ErrorKind.not_finite, "The last sample was not finite.")
+            for job_id, good, picture in zip(job_ids, finite, pixels, strict=True)
+        ]
+
+    def _finish(self, job_id: str, picture: NDArray[np.uint8], *, decode_s: float, decoding_s: float) -> Drawn:
+        held = self._held.pop(job_id)
+        self._runner.release(job_id)
+        denoise_s = decoding_s - held.admitted_s
+        return Drawn(held.claim, picture, held.started_s, held.encode_s, denoise_s, decode_s)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -63,6 +63,10 @@ class Intake(threading.Thread):
             _log.warning("claim failed", detail=error.detail)
             self._stopping.wait(_RETRY_S)
             return []
+        except Exception:  # noqa: BLE001 -- a worker that claims no more must not look alive
+            _log.exception("claim failed: this is a bug")
+            self._stopping.wait(_RETRY_S)
+            return []
         return claims
 
     def take(self, timeout_s: float) -> list[Claim]:

@@ -91,17 +91,16 @@ class Runner:
             raise ValueError(f"request {request_id!r} is admitted already")
         if "image" in spec.table.base:
             raise ValueError("tables that start from an image need one, and none was given")
-        pool = self._pool(spec.shape)
-        slot = pool.take(len(spec.table.base) + spec.table.evaluations_count)
         device = self._family.device
         bases = _base_latents(spec).to(device)
-        pool.write(torch.full((len(bases),), slot, device=device), torch.arange(len(bases), device=device), bases)
         rows = torch.from_numpy(spec.table.X.astype("float32")).to(device)
         guidance = torch.from_numpy(spec.table.guidance(spec.guidance_scale).astype("float32")).to(device)
+        slot = self._pool(spec.shape).take(bases, columns=len(bases) + spec.table.evaluations_count)
         self._seats[request_id] = _Seat(spec, slot, rows, guidance)
 
     def _pool(self, shape: tuple[int, ...]) -> SlotPool:
         if shape not in self._pools:
+            self._pools = {known: pool for known, pool in self._pools.items() if not pool.idle}
             self._pools[shape] = SlotPool(self._slots, shape, self._family.device)
         return self._pools[shape]
 

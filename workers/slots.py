@@ -25,8 +25,15 @@ class SlotPool:
         self._unconditional = torch.zeros((slots, *shape), device=device)
         self._free = list(range(slots))[::-1]
 
-    def take(self, columns: int) -> int:
-        """A zeroed slot with room for this many columns; the pool's histories grow where they are too short.
+    @property
+    def idle(self) -> bool:
+        """Whether every slot is free."""
+        return len(self._free) == len(self._history)
+
+    def take(self, bases: Float32[Tensor, "bases ..."], *, columns: int) -> int:
+        """A slot that holds the base latents and zeros, with room for this many columns.
+
+        The pool's histories grow where they are too short.
 
         Raises:
             ValueError: no slot is free.
@@ -34,10 +41,11 @@ class SlotPool:
         if not self._free:
             raise ValueError("no slot is free")
         self._grow(columns)
-        slot = self._free.pop()
+        slot = self._free[-1]
         self._history[slot] = 0
         self._unconditional[slot] = 0
-        return slot
+        self._history[slot, : len(bases)] = bases
+        return self._free.pop()
 
     def _grow(self, columns: int) -> None:
         """At least double the columns, so that growth stays rare."""

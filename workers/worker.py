@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from pacer.errors import PacerError
 from pacer.jobs.messages import Claim, Progress
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics
@@ -32,9 +33,16 @@ class Worker:
         settings: slots, rows, beats and how long a drain may take.
         metrics: of this process.
         model: its id, for the labels.
+
+    Raises:
+        ValueError: beats would come too seldom to keep a lease.
     """
 
     def __init__(self, family: Family, queue: WorkerQueue, settings: Settings, metrics: Metrics, model: str) -> None:
+        if settings.beat_s > settings.lease_s / 2:
+            raise ValueError(
+                f"PACER_BEAT_S must be at most half of PACER_LEASE_S ({settings.lease_s:g}), is {settings.beat_s:g}"
+            )
         self._queue = queue
         self._settings = settings
         self._metrics = metrics
@@ -61,7 +69,7 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until `stop`, then drain."""
+        """Work until `stop`, then drain; whatever ends it, no job is kept."""
         self._beat.start()
         self._intake.start()
         try:
@@ -69,21 +77,36 @@ class Worker:
                 self._turn(wait_s=_IDLE_S if not len(self._engine) else 0)
             self._drain()
         finally:
-            self._delivery.close()
-            self._beat.stop()
-            self._queue.retire()
+            self._leave()
 
     def _drain(self) -> None:
+        """Give back what has not begun, and finish what can be finished soon."""
         self._intake.stop()
+        self._give_back(self._intake.take(0))
         end = time.monotonic() + self._settings.drain_s
         while len(self._engine) and time.monotonic() < end:
             self._turn(wait_s=0, admitting=False)
-        left = [claim for claim, _ in self._engine.progress()] + self._intake.take(0)
-        for claim in left:
+
+    def _leave(self) -> None:
+        """Give the rest back, hand in what is drawn, and go; leases do it where the store is away."""
+        self._intake.stop()
+        self._give_back([*(claim for claim, _ in self._engine.progress()), *self._intake.take(0)])
+        self._delivery.close()
+        self._beat.stop()
+        try:
+            self._queue.retire()
+        except PacerError as error:
+            _log.warning("could not sign off", detail=error.detail)
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        for claim in claims:
             self._engine.drop(claim.job.id)
             self._forget(claim)
-        self._queue.release(left)
-        _log.info("drained", released=len(left))
+        try:
+            self._queue.release(claims)
+        except PacerError as error:
+            _log.warning("jobs not given back; their leases will run out", detail=error.detail)
+        _log.info("gave back", jobs=len(claims))
 
     def _turn(self, *, wait_s: float, admitting: bool = True) -> None:
         if admitting:
@@ -95,14 +118,22 @@ class Worker:
         turn = self._engine.turn()
         self._metrics.denoise_step.labels(self._model).observe(turn.seconds)
         self._metrics.batch_size.labels(self._model).observe(len(turn.stepped))
-        with self._lock:
-            for claim, step in self._engine.progress():
-                self._steps[claim.job.id] = (claim, step)
+        self._note_steps()
         for ended in turn.ended:
             self._intake.make_room(1)
             self._delivery.submit(ended)
 
+    def _note_steps(self) -> None:
+        with self._lock:
+            for claim, step in self._engine.progress():
+                known = self._steps.get(claim.job.id)
+                if known is None or known[0].fence <= claim.fence:  # else it was claimed anew, and is adopted next turn
+                    self._steps[claim.job.id] = (claim, step)
+
     def _admit(self, claim: Claim) -> None:
+        if self._engine.adopt(claim):
+            self._intake.make_room(1)
+            return
         waited = max(0, claim.claimed_ms - claim.submitted_ms) / 1000
         self._metrics.job_queue.labels(self._model).observe(waited)
         failed = self._engine.admit(claim)
@@ -112,15 +143,13 @@ class Worker:
 
     def _let_go(self) -> None:
         """Drop what was cancelled or lost to another worker."""
-        for job_id, verdict in self._beat.take_lost().items():
-            claim = self._engine.drop(job_id)
+        for (job_id, fence), verdict in self._beat.take_lost().items():
+            claim = self._engine.drop(job_id, fence)
             if claim is None:
                 continue
             self._intake.make_room(1)
             self._forget(claim)
             _log.info("job dropped", job=job_id, verdict=verdict)
-            if verdict == "cancelled":
-                self._queue.cancelled(claim)
 
     def _hold(self, claim: Claim) -> None:
         with self._lock:

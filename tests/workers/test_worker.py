@@ -222,3 +222,26 @@ def test_a_killed_worker_loses_nothing_and_delivers_once(served_folder: Path, se
 
 async def _kinds(store: JobStore, job_id: str) -> list[str]:
     return [event.kind async for event in store.events(job_id)]
+
+
+def test_a_worker_paused_beyond_its_lease_goes_on_with_its_own_jobs(served_folder: Path, settings: Settings) -> None:
+    jobs = [make_job(400, seed=n) for n in range(2)]
+    submit(settings, jobs)
+    worker = start_process(settings, served_folder)
+    try:
+        wait_until(lambda: all(status(settings, job).step > 5 for job in jobs))
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(1.5 * FAST["lease_s"])
+        worker.send_signal(signal.SIGCONT)
+        wait_until(ended(settings, jobs))
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)
+    assert [status(settings, job).status for job in jobs] == ["completed", "completed"]
+
+
+def test_beats_must_come_well_within_a_lease(family: Sd3Family, settings: Settings) -> None:
+    slow = settings.model_copy(update={"beat_s": 0.9})
+    queue = WorkerQueue(connect(str(settings.redis_url)), slow, MODEL, "slow")
+    with pytest.raises(ValueError, match="PACER_BEAT_S"):
+        Worker(family, queue, slow, make_metrics("worker"), MODEL)

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from workers.shapes.architecture import MAX_WORDS
 from workers.shapes.data import PictureStream
+from workers.shapes.language import COUNTS
 
 _CHUNK = 256
 
@@ -24,10 +25,27 @@ class Pool:
     Attributes:
         latents: normalised latents, shape (n, 4, 16, 16), float16.
         tokens: token ids of the sentences, shape (n, 16), int64.
+        counting: indices of the examples whose sentence counts, int64.
+        others: indices of the rest, int64.
     """
 
     latents: Tensor
     tokens: Tensor
+    counting: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, latents: Tensor, tokens: Tensor, tokenizer: PreTrainedTokenizerFast) -> Pool:
+        """Sort the examples by the first word of their sentence."""
+        numbers = torch.tensor(tokenizer.convert_tokens_to_ids(list(COUNTS)))
+        counts = torch.isin(tokens[:, 1], numbers)
+        return cls(latents, tokens, counts.nonzero().squeeze(1), (~counts).nonzero().squeeze(1))
+
+    def choose(self, size: int, count_share: float, generator: torch.Generator) -> Tensor:
+        """Random examples, each a counting one with the given probability: indices (size,), int64."""
+        kinds = torch.rand(size, generator=generator) < count_share
+        picks = [pool[torch.randint(len(pool), (size,), generator=generator)] for pool in (self.counting, self.others)]
+        return torch.where(kinds, *picks)
 
 
 def load_or_build_pool(
@@ -40,11 +58,11 @@ def load_or_build_pool(
     if path.exists():
         saved = torch.load(path, weights_only=True)
         vae.register_to_config(scaling_factor=float(saved["scale"]), shift_factor=float(saved["shift"]))
-        return Pool(saved["latents"], saved["tokens"])
+        return Pool.of(saved["latents"], saved["tokens"], tokenizer)
     latents, tokens = _encode(vae, tokenizer, size, progress)
     shift, scale = float(latents.float().mean()), 1.0 / float(latents.float().std())
     vae.register_to_config(scaling_factor=scale, shift_factor=shift)
-    pool = Pool(((latents.float() - shift) * scale).half(), tokens)
+    pool = Pool.of(((latents.float() - shift) * scale).half(), tokens, tokenizer)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"latents": pool.latents, "tokens": pool.tokens, "scale": scale, "shift": shift}, path)
     return pool

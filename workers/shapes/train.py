@@ -27,7 +27,12 @@ def main() -> None:
     with _progress() as progress:
         vae = train_vae(options.folder, steps=options.vae_steps, batch_size=16, device=device, progress=progress).eval()
         pool = load_or_build_pool(options.folder / "pool.pt", vae, tokenizer, options.pictures, progress)
-        recipe = FlowRecipe(steps=options.flow_steps, compiled=options.compile)
+        recipe = FlowRecipe(
+            steps=options.flow_steps,
+            compiled=options.compile,
+            count_share=options.count_share,
+            sigma_mean=options.sigma_mean,
+        )
         train_flow(options.folder, pool, tokenizer, recipe, device=device, progress=progress)
 
 
@@ -37,6 +42,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--vae-steps", type=int, default=2_200, help="optimiser steps of the autoencoder")
     parser.add_argument("--flow-steps", type=int, default=8_000, help="optimiser steps of the flow")
     parser.add_argument("--pictures", type=int, default=100_000, help="pictures in the pool of latents")
+    parser.add_argument("--count-share", type=float, default=0.25, help="share of counting prompts in a batch")
+    parser.add_argument("--sigma-mean", type=float, default=0.0, help="of the logit-normal noise levels")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; by default the best there is")
     parser.add_argument("--threads", type=int, default=0, help="torch threads on the CPU")
     parser.add_argument("--compile", action="store_true", help="compile the network's blocks before training")

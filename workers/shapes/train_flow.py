@@ -31,6 +31,10 @@ class FlowRecipe:
     fall_share: float = 0.3
     """Last share of the steps, in which the rate falls linearly to zero."""
     prompt_dropout: float = 0.1
+    count_share: float = 0.25
+    """Share of counting prompts in a batch; how many there are is learned last."""
+    sigma_mean: float = 0.0
+    """Of the logit-normal noise levels; more than 0 dwells on high noise, where the layout is decided."""
     average_decay: float = 0.998
     width: int = 128
     layers: int = 7
@@ -131,8 +135,8 @@ def _batch(
     """Latents, tokens, sigma and noise of a step, drawn on the CPU so that every device sees the same."""
     generator = torch.Generator().manual_seed(1_000_003 * step + 17)
     size = recipe.batch_size
-    chosen = torch.randint(len(pool.latents), (size,), generator=generator)
-    sigma = torch.sigmoid(torch.randn(size, generator=generator))
+    chosen = pool.choose(size, recipe.count_share, generator)
+    sigma = torch.sigmoid(recipe.sigma_mean + torch.randn(size, generator=generator))
     uniform = torch.rand(size, generator=generator) < 0.2  # the ends of the path are too rare under the logit-normal
     sigma = torch.where(uniform, torch.rand(size, generator=generator), sigma)
     noise = torch.randn(size, *pool.latents.shape[1:], generator=generator)

@@ -1,0 +1,98 @@
+"""The engine: what fails, fails alone; what is claimed again, goes on."""
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pacer.errors import ErrorKind
+from pacer.jobs.keys import new_job_id
+from pacer.jobs.messages import Claim, Job, Plan, TableMessage
+from schedules.compile import compile_table
+from tests.workers.test_runner import Field
+from workers.engine import Drawn, Engine, Failed, Turn
+
+GOOD, HUGE = "0.5", "80"
+
+
+class Fragile(Field):
+    """Cannot decode large latents, nor step in company of more than four."""
+
+    def denoise(self, x: Tensor, t: Tensor, conditioning: list[float]) -> Tensor:  # type: ignore[override]
+        if len(x) > 4:
+            raise RuntimeError("out of memory")
+        return super().denoise(x, t, conditioning)
+
+    def decode(self, x: Tensor) -> NDArray[np.uint8]:
+        if float(x.abs().max()) > 1e3:
+            raise RuntimeError("cannot decode")
+        return super().decode(x)
+
+
+def claim_of(prompt: str, *, steps: int = 3, fence: int = 1, job_id: str | None = None) -> Claim:
+    sigmas = np.linspace(1, 0, steps + 1)
+    table = compile_table("euler", sigmas, "flow")
+    plan = Plan("toy", "custom", "euler", steps, steps, tuple(sigmas.tolist()), None, None)
+    job = Job(
+        id=job_id or new_job_id("toy"), prompt=prompt, negative_prompt="0", seed=1, width=64, height=64,
+        guidance_scale=1.0, plan=plan, table=TableMessage.of(table),
+    )  # fmt: skip
+    return Claim(job, fence, 1, 0, 0)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(Fragile(), slots=8, max_rows=8, best_effort_slack_s=60.0)
+
+
+def run(engine: Engine) -> list[Drawn | Failed]:
+    ended: list[Drawn | Failed] = []
+    while len(engine):
+        turn: Turn = engine.turn()
+        ended += turn.ended
+    return ended
+
+
+def test_a_picture_that_cannot_be_decoded_fails_alone(engine: Engine) -> None:
+    for prompt in (GOOD, HUGE, GOOD):
+        assert engine.admit(claim_of(prompt)) is None
+    ended = run(engine)
+    assert [type(one) for one in ended] == [Drawn, Failed, Drawn]
+    failed = ended[1]
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.detail) == (ErrorKind.worker_failed, "RuntimeError: cannot decode")
+    assert engine.free == 8
+
+
+def test_a_batch_that_cannot_be_stepped_is_stepped_one_by_one(engine: Engine) -> None:
+    for _ in range(6):
+        assert engine.admit(claim_of(GOOD)) is None
+    assert [type(one) for one in run(engine)] == [Drawn] * 6
+
+
+def test_a_prompt_that_cannot_be_encoded_fails_at_admission(engine: Engine) -> None:
+    failed = engine.admit(claim_of("no number"))
+    assert failed is not None
+    assert failed.kind is ErrorKind.worker_failed
+    assert (len(engine), engine.free) == (0, 8)
+
+
+def test_a_job_claimed_again_goes_on_under_its_new_fence(engine: Engine) -> None:
+    old = claim_of(GOOD)
+    engine.admit(old)
+    engine.turn()
+    new = msgspec.structs.replace(old, fence=2, attempt=2)
+    assert engine.adopt(new)
+    assert engine.drop(old.job.id, old.fence) is None
+    (drawn,) = run(engine)
+    assert drawn.claim.fence == 2
+    assert not engine.adopt(new)
+
+
+def test_a_dropped_job_leaves_no_trace(engine: Engine) -> None:
+    claim = claim_of(GOOD)
+    engine.admit(claim)
+    engine.turn()
+    assert engine.drop(claim.job.id) == claim
+    assert (len(engine), engine.free, engine.turn().stepped) == (0, 8, ())

@@ -23,6 +23,10 @@ DEFAULT_RETRY_AFTER_S = 5.0
 _MAX_ECHO = 500
 _REFERENCE = "#/components/schemas/{model}"
 _OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_NOT_RETRIED = frozenset(
+    {ErrorKind.schedule_mismatch, ErrorKind.job_cancelled, ErrorKind.deadline_passed, ErrorKind.not_finite}
+)
+"""The same request again would fail again; OpenAI's clients repeat every 409 and 5xx that does not forbid it."""
 
 
 class FieldProblem(BaseModel):
@@ -109,6 +113,8 @@ def answer(error: PacerError, *, path: str, request_id: str | None) -> JSONRespo
     if error.kind is ErrorKind.unauthorized:
         headers["WWW-Authenticate"] = "Bearer"
     if _speaks_openai(path):
+        if error.kind in _NOT_RETRIED:
+            headers["X-Should-Retry"] = "false"
         return JSONResponse(openai_error_of(error).model_dump(), error.kind.status, headers)
     body = problem_of(error, request_id).model_dump(exclude_none=True)
     return JSONResponse(body, error.kind.status, headers, media_type=PROBLEM_TYPE)

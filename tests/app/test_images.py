@@ -148,6 +148,39 @@ def test_the_stock_openai_client_reads_our_errors(gateway: str, worker: StandInW
         assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"prompt": "a red circle", "extra_body": {"schedule": "sd3/euler/4"}}, "schedule_mismatch"),
+        ({"prompt": FAILING_PROMPT, "extra_body": {"budget": {"steps": 2}}}, "not_finite"),
+    ],
+)
+def test_the_stock_openai_client_does_not_repeat_what_cannot_succeed(
+    gateway: str, worker: StandInWorker, fields: dict[str, Any], code: str
+) -> None:
+    answers: list[httpx2.Response] = []
+    with (
+        openai.DefaultHttpxClient(event_hooks={"response": [answers.append]}) as counting,
+        openai.OpenAI(base_url=f"{gateway}/v1", api_key="unused", max_retries=2, http_client=counting) as stock,
+        pytest.raises(openai.APIStatusError) as refused,
+    ):
+        stock.images.generate(**fields)
+    assert (refused.value.code, len(answers)) == (code, 1)
+
+
+def test_the_stock_openai_client_repeats_what_may_succeed_later(settings: Settings) -> None:
+    answers: list[httpx2.Response] = []
+    lonely = settings.model_copy(update={"models": (_other_model(settings),)})
+    with (
+        serving(lonely) as url,
+        openai.DefaultHttpxClient(event_hooks={"response": [answers.append]}) as counting,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=1, http_client=counting) as stock,
+        pytest.raises(openai.InternalServerError),
+    ):
+        stock.images.generate(prompt="a red circle")
+    assert [answer.status_code for answer in answers] == [503, 503]
+
+
 def test_a_failed_image_fails_the_request_and_cancels_the_others(client: httpx2.Client) -> None:
     answer = client.post(ROUTE, json={"prompt": FAILING_PROMPT, "n": 2, "budget": {"steps": 2}})
     assert answer.status_code == 500
@@ -197,6 +230,7 @@ def test_waiting_has_an_end(settings: Settings, worker: StandInWorker, store: re
         answer = client.post(ROUTE, json={"prompt": SLOW_PROMPT, "budget": {"steps": 50}})
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_passed")
     assert "POST /v1/jobs" in answer.json()["error"]["message"]
+    assert answer.headers["x-should-retry"] == "false"
     wait_until(lambda: len(worker.dropped) > before, 5)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from pacer import models
-from pacer.jobs.messages import TERMINAL, Job, JobState
+from pacer.jobs.messages import Job, JobState
 from pacer.jobs.store import JobStore
 from pacer.metrics import Metrics
 from pacer.models import ModelCard
@@ -54,10 +54,10 @@ class Gateway:
         Raises:
             PacerError: job_not_found, job_gone or store_unavailable.
         """
-        before = await self.store.status(job_id)
-        state = await self.store.cancel(job_id)
-        if state == "cancelled" and before.status not in TERMINAL:
-            self.metrics.jobs.labels(before.plan.model, state).inc()
+        model = (await self.store.status(job_id)).plan.model
+        state, ended_now = await self.store.cancel(job_id)
+        if ended_now:
+            self.metrics.jobs.labels(model, state).inc()
         return state
 
 

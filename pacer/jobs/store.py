@@ -88,18 +88,20 @@ class JobStore:
             raise await self._absent(keys, job_id)
         return _status(job_id, dict(zip(_STATUS_FIELDS, fields, strict=True)))
 
-    async def cancel(self, job_id: str) -> JobState:
+    async def cancel(self, job_id: str) -> tuple[JobState, bool]:
         """End a job that waits or runs; its worker stops at its next beat. One that has ended stays as it is.
 
         Returns:
-            The state it is in now: cancelled, or how it had ended before.
+            The state it is in now, cancelled or how it had ended before; and whether this call has ended it, which is
+            so for one call at most.
         """
         keys = _keys_of(job_id)
         with store_errors():
             reply = await scripts.load("cancel").run_async(self._client, keys, job_id, self._settings.result_ttl_s)
         if reply is None:
             raise await self._absent(keys, job_id)
-        return cast("JobState", cast("bytes", reply).decode())
+        state, ended = cast("tuple[bytes, int]", reply)
+        return cast("JobState", state.decode()), bool(ended)
 
     async def image(self, job_id: str) -> tuple[bytes, ImageFormat]:
         """A finished image, as a file's bytes.

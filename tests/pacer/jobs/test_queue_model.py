@@ -151,11 +151,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(job_id=jobs)
     def cancel(self, job_id):
-        if self.state[job_id] not in TERMINAL:
+        unfinished = self.state[job_id] not in TERMINAL
+        if unfinished:
             if self.state[job_id] == "queued":
                 self.holder[job_id] = -1
             self.end(job_id, "cancelled")
-        assert self.runner.run(self.store.cancel(job_id)) == self.state[job_id]
+        assert self.runner.run(self.store.cancel(job_id)) == (self.state[job_id], unfinished)
 
     @invariant()
     def every_job_is_where_the_model_has_it(self):

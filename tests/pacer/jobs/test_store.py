@@ -161,12 +161,19 @@ async def test_a_failed_job_has_its_reason_for_an_image(store, make_job, worker)
 async def test_cancel_ends_a_queued_job_and_again_changes_nothing(store, make_job, worker):
     job = make_job()
     await store.submit([job], predicted_s=None)
-    assert await store.cancel(job.id) == "cancelled"
-    assert await store.cancel(job.id) == "cancelled"
+    assert await store.cancel(job.id) == ("cancelled", True)
+    assert await store.cancel(job.id) == ("cancelled", False)
     assert await store.depth("shapes-64") == 0
     assert worker().claim(1) == []
     assert (await refusal(store.image(job.id))).kind is ErrorKind.job_cancelled
     assert [event.kind async for event in store.events(job.id)] == ["queued", "cancelled"]
+
+
+async def test_of_many_cancels_at_once_one_has_ended_the_job(store, make_job):
+    job = make_job()
+    await store.submit([job], predicted_s=None)
+    replies = await asyncio.gather(*(store.cancel(job.id) for _ in range(8)))
+    assert sorted(replies) == [("cancelled", False)] * 7 + [("cancelled", True)]
 
 
 async def test_cancel_leaves_an_ended_job_as_it_is(store, make_job, worker, timings):
@@ -174,7 +181,7 @@ async def test_cancel_leaves_an_ended_job_as_it_is(store, make_job, worker, timi
     await store.submit([job], predicted_s=None)
     [claim] = worker().claim(1)
     worker().finish(claim, b"image", timings)
-    assert await store.cancel(job.id) == "completed"
+    assert await store.cancel(job.id) == ("completed", False)
     assert (await store.image(job.id))[0] == b"image"
 
 

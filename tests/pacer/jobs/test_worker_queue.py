@@ -209,7 +209,7 @@ async def test_a_cancelled_running_job_is_dropped(store, make_job, worker, timin
     job = make_job()
     await store.submit([job], predicted_s=None)
     [claim] = worker().claim(1)
-    assert await store.cancel(job.id) == "cancelled"
+    assert await store.cancel(job.id) == ("cancelled", True)
     assert worker().beat([progress(claim, 1)]) == {job.id: "cancelled"}
     assert not worker().finish(claim, b"late", timings)
     assert worker().cancelled(claim)

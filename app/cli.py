@@ -39,7 +39,7 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address on which the gateway listens.")] = None,
     port: Annotated[int | None, typer.Option(help="Port on which the gateway listens; 0 takes a free one.")] = None,
 ) -> None:
-    """Run a store, a gateway and a worker until Ctrl-C; PACER_REDIS_URL replaces the store."""
+    """Run a store, a gateway and a worker per model until Ctrl-C; PACER_REDIS_URL replaces the store."""
     from app.up import up as run_up
 
     raise typer.Exit(run_up(_settings(host=host, port=port), typer.echo))
@@ -60,11 +60,12 @@ def gateway(
 def worker(model: Model = None) -> None:
     """Run one worker on the store that PACER_REDIS_URL names."""
     from app import logs
+    from pacer.models import source_of
     from workers.cli import main as run_worker
 
     settings = _settings()
     logs.configure(settings)
-    raise typer.Exit(run_worker(settings, model or settings.models[0]))
+    raise typer.Exit(run_worker(settings, source_of(model, settings)))
 
 
 @app.command()

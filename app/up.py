@@ -1,15 +1,16 @@
-"""`pacer up`: the whole system on one machine. A store, a gateway and a worker, watched until told to stop."""
+"""`pacer up`: the whole system on one machine: a store, a gateway and a worker per model, watched until the end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from app.children import STOP_WITH_PARENT, Child, end_with_parent
@@ -24,6 +25,8 @@ _LONGEST_PAUSE_S = 30.0
 _HEALTHY_AFTER_S = 60.0
 _LOOK_S = 0.5
 
+_MOST_PORTS = 65_535
+
 Say = Callable[[str], None]
 
 
@@ -32,18 +35,23 @@ class SystemEndedError(RuntimeError):
 
 
 def up(settings: Settings, say: Say) -> int:
-    """Run the system until SIGINT or SIGTERM; returns the exit code."""
+    """Run the system until SIGINT or SIGTERM; returns the exit code.
+
+    Raises:
+        ValueError: the workers' metrics need more ports than there are.
+    """
+    ports = metrics_ports(settings)
     if settings.port == 0:
         settings = settings.model_copy(update={"port": _free_port(settings.host)})
     # Until the loop listens to signals, SIGTERM is to unwind like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    end_with_parent()
     try:
+        end_with_parent()
         if settings.redis_url is not None:
-            asyncio.run(_run(settings, settings.redis_url, None, say))
+            asyncio.run(_run(settings, ports, settings.redis_url, None, say))
         else:
             with EmbeddedStore(settings.data_dir) as store:
-                asyncio.run(_run(settings, store.url, store, say))
+                asyncio.run(_run(settings, ports, store.url, store, say))
     except KeyboardInterrupt:
         pass
     except (StoreStartError, SystemEndedError) as error:
@@ -53,20 +61,36 @@ def up(settings: Settings, say: Say) -> int:
     return 0
 
 
-async def _run(settings: Settings, url: str, store: EmbeddedStore | None, say: Say) -> None:
+def metrics_ports(settings: Settings) -> dict[str, int]:
+    """Each served model with the port of its worker's metrics, from the setting's on; 0 is none.
+
+    Raises:
+        ValueError: there are not that many ports.
+    """
+    first = settings.worker_metrics_port
+    if first and first + len(settings.models) - 1 > _MOST_PORTS:
+        most = _MOST_PORTS - len(settings.models) + 1
+        raise ValueError(
+            f"PACER_WORKER_METRICS_PORT: {len(settings.models)} workers take as many ports from {first} "
+            f"on; must be at most {most}, or 0"
+        )
+    return {model: first + index if first else 0 for index, model in enumerate(settings.models)}
+
+
+async def _run(settings: Settings, ports: Mapping[str, int], url: str, store: EmbeddedStore | None, say: Say) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    say(f"pacer: starting {settings.models[0]}; stop with Ctrl-C")
+    say(f"pacer: starting {', '.join(settings.models)}; stop with Ctrl-C")
     gateway = await _start(settings, url, "gateway")
-    keepers = [asyncio.create_task(_keep_worker(settings, url, say))]
+    keepers = [asyncio.create_task(_keep_worker(settings, url, model, port, say)) for model, port in ports.items()]
     if store is not None:
         keepers.append(asyncio.create_task(_keep_store(store, say)))
-    announcer = asyncio.create_task(_announce(settings, url, say))
+    announcer = asyncio.create_task(_announce(settings, ports, url, say))
     try:
         await _until_stopped(told_to_stop, gateway, keepers)
     finally:
-        # The gateway first, so that nothing new comes in; then the worker hands back what it holds.
+        # The gateway first, so that nothing new comes in; then the workers hand back what they hold.
         announcer.cancel()
         await gateway.stop()
         for keeper in keepers:
@@ -74,29 +98,30 @@ async def _run(settings: Settings, url: str, store: EmbeddedStore | None, say: S
         await asyncio.gather(announcer, *keepers, return_exceptions=True)
 
 
-async def _start(settings: Settings, url: str, *command: str) -> Child:
-    env = {
+async def _start(settings: Settings, url: str, *command: str, env: Mapping[str, str] | None = None) -> Child:
+    common = {
         "PACER_REDIS_URL": url,
         "PACER_HOST": settings.host,
         "PACER_PORT": str(settings.port),
         # However this process ends, its children are not to live on.
-        STOP_WITH_PARENT: "1",
+        STOP_WITH_PARENT: str(os.getpid()),
     }
-    return await Child.start(command[0], sys.executable, "-m", "app.cli", *command, env=env)
+    return await Child.start(command[0], sys.executable, "-m", "app.cli", *command, env={**common, **(env or {})})
 
 
-async def _keep_worker(settings: Settings, url: str, say: Say) -> None:
-    """Start the worker, and start it again whenever it dies, with growing pauses while it dies early."""
+async def _keep_worker(settings: Settings, url: str, model: str, port: int, say: Say) -> None:
+    """Start a model's worker, and start it again whenever it dies, with growing pauses while it dies early."""
+    env = {"PACER_WORKER_METRICS_PORT": str(port)}
     pause_s = _FIRST_PAUSE_S
     while True:
         started_s = time.monotonic()
-        worker = await _start(settings, url, "worker", "--model", settings.models[0])
+        worker = await _start(settings, url, "worker", "--model", model, env=env)
         try:
             code = await worker.ended()
         finally:
             await worker.stop()
         pause_s = _FIRST_PAUSE_S if time.monotonic() - started_s > _HEALTHY_AFTER_S else pause_s
-        say(f"pacer: the worker ended with code {code}; starting another in {pause_s:g} s")
+        say(f"pacer: the worker of {model} ended with code {code}; starting another in {pause_s:g} s")
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -131,7 +156,7 @@ async def _until_stopped(told_to_stop: asyncio.Event, gateway: Child, keepers: l
             keeper.result()
 
 
-async def _announce(settings: Settings, url: str, say: Say) -> None:
+async def _announce(settings: Settings, ports: Mapping[str, int], url: str, say: Say) -> None:
     """Say where everything is as soon as an image can be asked for."""
     root = root_url(settings)
     deadline_s = time.monotonic() + READY_TIMEOUT_S
@@ -140,18 +165,23 @@ async def _announce(settings: Settings, url: str, say: Say) -> None:
             say(f"pacer: not ready after {READY_TIMEOUT_S:g} s; {root}/readyz tells what is missing")
             return
         await asyncio.sleep(0.2)
-    port = settings.worker_metrics_port
-    of_worker = f", worker's http://127.0.0.1:{port}/metrics" if port else ""
+    of_workers = "".join(
+        f"\n          {_root(settings.host, port)}/metrics (worker of {model})" for model, port in ports.items() if port
+    )
     say(
         f"pacer: ready\n  page    {root}/\n  images  {root}/v1/images/generations\n  docs    {root}/docs\n"
-        f"  metrics {root}/metrics{of_worker}\n  store   {url}"
+        f"  metrics {root}/metrics{of_workers}\n  store   {url}"
     )
 
 
 def root_url(settings: Settings) -> str:
     """Where the gateway is reached from this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104  read, not bound
-    return f"http://{host}:{settings.port}"
+    return _root(settings.host, settings.port)
+
+
+def _root(host: str, port: int) -> str:
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  read, not bound
+    return f"http://{reached}:{port}"
 
 
 def _is_ready(root: str) -> bool:

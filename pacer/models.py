@@ -146,6 +146,26 @@ def find(name: str, settings: Settings) -> ModelCard:
     return choose(name, cards)
 
 
+def source_of(name: str | None, settings: Settings) -> str:
+    """The name or folder from which a worker loads a served model, the first when none is named.
+
+    Args:
+        name: an id, or a name or folder. What the settings do not serve stays as it is: a worker may draw for gateways
+            with other settings.
+        settings: with the served models.
+
+    Raises:
+        CardError: no model is named, or the card of a served one is missing or malformed.
+    """
+    if not settings.models:
+        raise CardError("PACER_MODELS must name at least one model")
+    if name is None:
+        return settings.models[0]
+    if name in settings.models:
+        return name
+    return next((source for source in settings.models if load(source).id == name), name)
+
+
 def choose(model: str | None, cards: Mapping[str, ModelCard]) -> ModelCard:
     """The card of a model by its id; the first when no id is given.
 

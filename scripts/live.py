@@ -68,7 +68,7 @@ def _environment(port: int, data: Path) -> dict[str, str]:
         "PACER_WORKER_METRICS_PORT": "0",
         "PACER_LOG_FORMAT": "json",
         # Also when this process is killed and cannot clean up.
-        "PACER_STOP_WITH_PARENT": "1",
+        "PACER_STOP_WITH_PARENT": str(os.getpid()),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 from conftest import wait_until
+
+from pacer.models import CARD_NAME, load
 
 
 def free_port() -> int:
@@ -72,13 +75,60 @@ def test_a_whole_system_starts_survives_its_worker_and_ends(tmp_path: Path) -> N
         os.kill(worker, signal.SIGKILL)
         job = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": {"steps": 2}}).headers["location"]
         wait_until(lambda: client.get(job).json()["status"] == "completed", 90)
-        assert "the worker ended with code -9" in log.read_text()
+        assert "the worker of shapes-64 ended with code -9" in log.read_text()
 
         family |= children(system.pid)
         system.send_signal(signal.SIGINT)
         assert system.wait(40) == 0
         assert not family.keys() & processes().keys()
         assert log.read_text().rstrip().endswith("pacer: stopped")
+
+
+@pytest.mark.live
+def test_every_served_model_gets_a_worker_and_a_metrics_port(tmp_path: Path) -> None:
+    other = folder_model(tmp_path / "other", "me/other")
+    port = two_free_ports()
+    given = {"PACER_MODELS": json.dumps(["shapes-64", str(other)]), "PACER_WORKER_METRICS_PORT": str(port)}
+    with running(tmp_path, **given) as (system, url, log), httpx2.Client(base_url=url, timeout=60) as client:
+        wait_until(lambda: "pacer: ready" in log.read_text() or system.poll() is not None, 120)
+        assert client.get("/readyz").json()["workers"] == {"shapes-64": 1, "me/other": 1}
+        for number, model in ((port, "shapes-64"), (port + 1, str(other))):
+            assert f"http://127.0.0.1:{number}/metrics (worker of {model})" in log.read_text()
+            assert httpx2.get(f"http://127.0.0.1:{number}/metrics").status_code == 200
+        drawn = client.post(
+            "/v1/images/generations", json={"prompt": "a red circle", "model": "me/other", "budget": {"steps": 2}}
+        )
+        assert (drawn.status_code, drawn.json()["pacer"]["model"]) == (200, "me/other")
+
+
+def folder_model(folder: Path, model_id: str) -> Path:
+    """The shipped model once more, as a local folder with another id."""
+    folder.mkdir()
+    for part in (Path(__file__).parents[2] / "workers" / "shapes" / "model").iterdir():
+        (folder / part.name).symlink_to(part)
+    (folder / CARD_NAME).write_text(load("shapes-64").model_copy(update={"id": model_id}).model_dump_json())
+    return folder
+
+
+def two_free_ports() -> int:
+    """The first of two neighbouring ports that nobody listens on."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", first + 1)):
+            return first
+
+
+@pytest.mark.parametrize("part", ["gateway", "up"])
+def test_a_parent_that_died_while_its_child_was_loading_is_noticed(tmp_path: Path, part: str) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    given = {"PACER_DATA_DIR": str(tmp_path), "PACER_PORT": str(free_port()), "PACER_STOP_WITH_PARENT": str(gone.pid)}
+    if part == "gateway":
+        given["PACER_REDIS_URL"] = f"unix://{tmp_path}/none"
+    command = [sys.executable, "-m", "app.cli", part]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PACER_")} | given
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == {"gateway": -signal.SIGTERM, "up": 0}[part], ended.stderr
 
 
 def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) -> None:
@@ -98,6 +148,8 @@ def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) ->
         (["gateway"], {}, "PACER_REDIS_URL"),
         (["gateway"], {"PACER_PORT": "x"}, "PACER_PORT"),
         (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_MODELS": '["none"]'}, "shipped: shapes-64"),
+        (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_STOP_WITH_PARENT": "yes"}, "process id, is 'yes'"),
+        (["up"], {"PACER_MODELS": '["a", "b"]', "PACER_WORKER_METRICS_PORT": "65535"}, "at most 65534"),
         (["plan", "--steps", "1000"], {}, "1 to 100"),
         (["plan", "--model", "sd3"], {}, "served: shapes-64"),
         (["plan", "--sigmas", "1,0.5"], {}, "end in 0"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pacer.errors import ErrorKind, PacerError
-from pacer.models import CARD_NAME, CardError, count_words, find, load, served
+from pacer.models import CARD_NAME, CardError, count_words, find, load, served, source_of
 from pacer.settings import Settings
 
 CARD = load("shapes-64")
@@ -38,6 +38,14 @@ def test_a_folder_brings_its_own_card(tmp_path: Path) -> None:
     settings = Settings(models=("shapes-64", folder))
     assert list(served(settings)) == ["shapes-64", "me/mine"]
     assert find(folder, settings) == find("me/mine", settings)
+
+
+def test_a_worker_finds_a_served_folder_by_the_id_in_its_card(tmp_path: Path) -> None:
+    folder = put_card(tmp_path / "mine", id="me/mine")
+    settings = Settings(models=("shapes-64", folder))
+    assert [source_of(name, settings) for name in ("me/mine", folder)] == [folder, folder]
+    assert [source_of(name, settings) for name in ("shapes-64", None)] == ["shapes-64", "shapes-64"]
+    assert source_of("elsewhere", settings) == "elsewhere"
 
 
 def test_an_unknown_model_is_told_which_are_served() -> None:

@@ -100,8 +100,8 @@ def _steps(fields: PlanFields, gateway: Gateway) -> int | None:
         named["budget.steps"] = fields.budget.steps
     if fields.num_inference_steps is not None:
         named["num_inference_steps"] = fields.num_inference_steps
-    if isinstance(fields, ImagesRequest) and fields.quality is not None and fields.quality != "auto":
-        named["quality"] = settings.quality_steps[fields.quality]
+    if isinstance(fields, ImagesRequest) and fields.quality_level is not None:
+        named["quality"] = settings.quality_steps[fields.quality_level]
     for field, steps in named.items():
         if not 1 <= steps <= settings.max_steps:
             raise _invalid(field, f"must lie in 1 to {settings.max_steps}, is {steps}")

@@ -92,7 +92,7 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
         created=int(time.time()),
         data=[ImageDatum(b64_json=base64.b64encode(image).decode()) for image in images],
         output_format=first.image_format,
-        quality=body.quality,
+        quality=body.quality_level or body.quality,
         size=f"{first.width}x{first.height}",
         pacer=PacerFacts(
             **PlanAnswer.of(order.plan).model_dump(),

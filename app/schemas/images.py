@@ -39,6 +39,6 @@ class ImagesAnswer(BaseModel):
     created: int = Field(description="Unix seconds")
     data: list[ImageDatum]
     output_format: ImageFormat
-    quality: str | None
+    quality: str | None = Field(description="the level that was served: low, medium, high or auto")
     size: str
     pacer: PacerFacts

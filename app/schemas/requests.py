@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -94,12 +95,42 @@ class JobRequest(DrawFields):
     """One image, drawn in the background."""
 
 
+class SvgReasoning(Strict):
+    """OpenAI's, of the author of an SVG."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class Svg(Strict):
+    """OpenAI's choice of who writes an SVG."""
+
+    model: Text | None = None
+    reasoning: SvgReasoning | None = None
+
+
+QualityLevel = Literal["low", "medium", "high"]
+"""The levels that have a step budget."""
+
+QUALITY_LEVELS: Mapping[str, QualityLevel] = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "standard": "medium",
+    "hd": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+"""What each of OpenAI's qualities, save auto, comes to here."""
+
+
 class ImagesRequest(DrawFields):
     """OpenAI's image generation request, and this service's further fields."""
 
     n: int | None = Field(default=None, ge=1, description="images; image i has seed + i")
-    quality: Literal["auto", "low", "medium", "high"] | None = Field(
-        default=None, description="names a step budget; auto leaves it to budget"
+    quality: Literal["auto", "low", "medium", "high", "standard", "hd", "xhigh", "max"] | None = Field(
+        default=None,
+        description="low, medium and high name a step budget; standard is medium; hd, xhigh and max are high; "
+        "auto leaves it to budget",
     )
     response_format: Literal["b64_json"] | None = None
     stream: Literal[False] | None = None
@@ -114,6 +145,12 @@ class ImagesRequest(DrawFields):
     partial_images: int | None = Field(default=None, ge=0, le=3)
     safety_identifier: Text | None = None
     style: Literal["vivid", "natural"] | None = None
+    svg: Svg | None = None
+
+    @property
+    def quality_level(self) -> QualityLevel | None:
+        """The level that was asked for, if any."""
+        return None if self.quality in (None, "auto") else QUALITY_LEVELS[self.quality]
 
     def ignored(self) -> list[str]:
         """The fields that were given and mean nothing here."""
@@ -125,5 +162,5 @@ class ImagesRequest(DrawFields):
 
 IGNORED = (
     "background", "complexity", "frame_count", "frame_duration_ms", "input_fidelity", "moderation", "partial_images",
-    "safety_identifier", "style",
+    "safety_identifier", "style", "svg",
 )  # fmt: skip

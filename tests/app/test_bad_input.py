@@ -86,7 +86,8 @@ DRAW_CASES: list[tuple[dict[str, Any], int, str, str | None, str]] = [
     ({"seed": 1.5}, 422, "invalid_request", "seed", "integer"),
     ({"seed": "1"}, 422, "invalid_request", "seed", "integer"),
     ({"seed": True}, 422, "invalid_request", "seed", "integer"),
-    ({"output_format": "gif"}, 422, "invalid_request", "output_format", "png"),
+    ({"output_format": "gif"}, 422, "invalid_request", "output_format", "'png', 'jpeg' or 'webp'"),
+    ({"output_format": "svg"}, 422, "invalid_request", "output_format", "'png', 'jpeg' or 'webp'"),
     ({"output_compression": 101}, 422, "invalid_request", "output_compression", "100"),
     ({"output_compression": True}, 422, "invalid_request", "output_compression", "integer"),
 ]
@@ -96,13 +97,14 @@ IMAGE_CASES: list[tuple[dict[str, Any], int, str, str | None, str]] = [
     ({"n": 11}, 422, "invalid_request", "n", "1 to 10"),
     ({"n": True}, 422, "invalid_request", "n", "integer"),
     ({"n": 2, "seed": 2**63 - 1}, 422, "invalid_request", "seed", "seed + n - 1"),
-    ({"quality": "hd"}, 422, "invalid_request", "quality", "'medium'"),
+    ({"quality": "ultra"}, 422, "invalid_request", "quality", "'medium'"),
     ({"quality": "high"}, 422, "invalid_request", "budget.steps", "quality says 16"),
     ({"response_format": "url"}, 422, "invalid_request", "response_format", "b64_json"),
     ({"stream": True}, 422, "invalid_request", "stream", "False"),
     ({"background": "green"}, 422, "invalid_request", "background", "opaque"),
     ({"partial_images": 4}, 422, "invalid_request", "partial_images", "3"),
-    ({"svg": {"model": "x"}}, 422, "invalid_request", "svg", "no such field"),
+    ({"svg": {"model": 1}}, 422, "invalid_request", "svg.model", "string"),
+    ({"svg": {"colour": "x"}}, 422, "invalid_request", "svg.colour", "no such field"),
 ]
 
 CASES = [

@@ -5,16 +5,19 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import httpx2
 import openai
 import pytest
 import redis
 from conftest import queued_ids, serving, wait_until
+from openai.types.image_generate_params import ImageGenerateParamsBase
 from PIL import Image
 from stand_in_worker import FAILING_PROMPT, SLOW_PROMPT, StandInWorker, colour_of
 
+from app.schemas.requests import QUALITY_LEVELS, ImagesRequest
+from pacer.models import load
 from pacer.settings import Settings
 
 ROUTE = "/v1/images/generations"
@@ -43,7 +46,7 @@ def test_a_prompt_and_a_step_budget_become_an_image(generate: Generate) -> None:
     assert opened(answer["data"][0]).getpixel((0, 0)) == colour_of(11)
     facts = answer["pacer"]
     assert (facts["schedule"], facts["solver"], facts["steps"]) == ("shapes-64/ab2/6", "ab2", 6)
-    assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, 1.5)
+    assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, load("shapes-64").guidance_scale)
     assert facts["predicted_quality_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
     assert facts["predicted_seconds"] == pytest.approx(0.002 + 12 * 0.01 + 0.003)
     assert facts["queue_seconds"] >= 0
@@ -70,6 +73,20 @@ def test_a_missing_seed_is_drawn_and_reported(generate: Generate) -> None:
 def test_quality_names_a_step_budget(generate: Generate, quality: str, steps: int) -> None:
     answer = generate(quality=quality)
     assert (answer["quality"], answer["pacer"]["steps"]) == (quality, steps)
+
+
+@pytest.mark.parametrize(
+    ("quality", "level"), [("standard", "medium"), ("hd", "high"), ("xhigh", "high"), ("max", "high")]
+)
+def test_openai_further_qualities_come_to_one_of_the_three(generate: Generate, quality: str, level: str) -> None:
+    answer, plain = generate(quality=quality), generate(quality=level)
+    assert (answer["quality"], answer["pacer"]["steps"]) == (level, plain["pacer"]["steps"])
+
+
+def test_no_field_and_no_quality_of_the_stock_openai_client_is_unknown() -> None:
+    known = get_type_hints(ImageGenerateParamsBase)
+    assert known.keys() <= ImagesRequest.model_fields.keys()
+    assert set(get_args(get_args(known["quality"])[0])) == {*QUALITY_LEVELS, "auto"}
 
 
 def test_budgets_that_agree_are_one_budget(generate: Generate) -> None:
@@ -104,12 +121,13 @@ def test_openai_fields_that_mean_nothing_here_are_listed(generate: Generate) -> 
         background="auto",
         moderation="low",
         style="vivid",
+        svg={"model": "any", "reasoning": {"effort": "low"}},
         partial_images=0,
         user="u-1",
         stream=False,
         budget={"steps": 1},
     )
-    assert answer["pacer"]["ignored"] == ["background", "moderation", "partial_images", "style"]
+    assert answer["pacer"]["ignored"] == ["background", "moderation", "partial_images", "style", "svg"]
 
 
 def test_nulls_are_absences(generate: Generate) -> None:

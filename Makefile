@@ -36,7 +36,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One thread per process: the tests run side by side, and the machine has few cores.
+# One thread per process: the tests run one after the other, but some of them start several processes of their own.
 test: check
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST_ARGS)
 

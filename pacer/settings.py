@@ -21,7 +21,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address on which the gateway, and a worker's /metrics, listen.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the gateway listens.")
     worker_metrics_port: int = Field(
-        default=9101, ge=0, le=65535, description="Port of a worker's own /metrics; 0 turns it off."
+        default=9101,
+        ge=0,
+        le=65535,
+        description="Port of a worker's own /metrics, `pacer up` counts up from it; 0 turns it off.",
     )
     models: tuple[str, ...] = Field(
         default=("shapes-64",), description="Models served, as a JSON list of names or local folders."

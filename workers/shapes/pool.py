@@ -44,8 +44,9 @@ class Pool:
     def choose(self, size: int, count_share: float, generator: torch.Generator) -> Tensor:
         """Random examples, each a counting one with the given probability: indices (size,), int64."""
         kinds = torch.rand(size, generator=generator) < count_share
-        picks = [pool[torch.randint(len(pool), (size,), generator=generator)] for pool in (self.counting, self.others)]
-        return torch.where(kinds, *picks)
+        counting = self.counting[torch.randint(len(self.counting), (size,), generator=generator)]
+        others = self.others[torch.randint(len(self.others), (size,), generator=generator)]
+        return torch.where(kinds, counting, others)
 
 
 def load_or_build_pool(

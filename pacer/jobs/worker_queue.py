@@ -97,10 +97,6 @@ class WorkerQueue:
         """End a job without an image, for good. False when it is no longer this claim's."""
         return self._end(claim.job.id, claim.fence, "failed", kind=kind, detail=detail)
 
-    def cancelled(self, claim: Claim) -> bool:
-        """Confirm that a cancelled job was dropped. False when it is no longer this claim's."""
-        return self._end(claim.job.id, claim.fence, "cancelled")
-
     def release(self, claims: Sequence[Claim]) -> None:
         """Give jobs back, each to its place in the queue, the attempt not charged."""
         if claims:

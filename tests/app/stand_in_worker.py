@@ -67,7 +67,6 @@ class StandInWorker:
         for step in range(1, total + 1):
             verdict = self._queue.beat([Progress(job.id, claim.fence, step)])[job.id]
             if verdict == "cancelled":
-                self._queue.cancelled(claim)
                 self.dropped.append(job.id)
                 return
             self._stopping.wait(0.5 if job.prompt == SLOW_PROMPT else 0)

@@ -1,5 +1,5 @@
 -- Ends a running job for the worker that holds it; a worker with an old fence is too late and changes nothing.
--- ARGV: id, fence, state (completed, failed or cancelled), result_ttl_s, image, timings, error_kind, error_detail
+-- ARGV: id, fence, state (completed or failed), result_ttl_s, image, timings, error_kind, error_detail
 -- Reply: 1 when the job ended this way, 0 when the worker is fenced out.
 
 local id, fence, state, ttl_s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -7,18 +7,15 @@ local image, timings, error_kind, error_detail = unpack(ARGV, 5, 8)
 local known, held, total = unpack(redis.call('HMGET', JOB .. id, 'state', 'fence', 'total'))
 
 if held ~= fence then return 0 end
--- The same call again, after its reply was lost; or the caller had cancelled it already.
+-- The same call again, after its reply was lost.
 if known == state then return 1 end
 if known ~= 'running' then return 0 end
 
 if state == 'completed' then
   redis.call('SET', IMAGE .. id, image, 'EX', ttl_s)
   end_job(id, state, ttl_s, {'step', total, 'timings', timings})
-  departed()
-elseif state == 'failed' then
-  end_job(id, state, ttl_s, {'error_kind', error_kind, 'error_detail', error_detail}, error_detail)
-  departed()
 else
-  end_job(id, state, ttl_s, {})
+  end_job(id, state, ttl_s, {'error_kind', error_kind, 'error_detail', error_detail}, error_detail)
 end
+departed()
 return 1

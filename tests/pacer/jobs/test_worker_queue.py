@@ -80,7 +80,6 @@ async def test_a_lost_job_goes_to_another_worker_and_the_zombie_is_fenced_out(st
     assert zombie.beat([progress(lost, 4)]) == {job.id: "fenced"}
     assert not zombie.finish(lost, b"late", timings)
     assert not zombie.fail(lost, ErrorKind.internal, "late")
-    assert not zombie.cancelled(lost)
     zombie.release([lost])
     assert (await store.status(job.id)).status == "running"
     assert heir.finish(taken, b"image", timings)
@@ -162,7 +161,6 @@ async def test_a_released_job_is_no_longer_the_workers_even_when_cancelled(store
     worker().release([claim])
     await store.cancel(job.id)
     assert worker().beat([progress(claim, 1)]) == {job.id: "fenced"}
-    assert not worker().cancelled(claim)
 
 
 async def test_a_released_job_rings_the_bell(store, make_job, worker, redis_url, settings):
@@ -212,7 +210,6 @@ async def test_a_cancelled_running_job_is_dropped(store, make_job, worker, timin
     assert await store.cancel(job.id) == ("cancelled", True)
     assert worker().beat([progress(claim, 1)]) == {job.id: "cancelled"}
     assert not worker().finish(claim, b"late", timings)
-    assert worker().cancelled(claim)
     worker().release([claim])
     assert worker("other").claim(1) == []
     assert await kinds(store, job.id) == ["queued", "started", "cancelled"]

@@ -17,6 +17,10 @@ _MARGIN = 2.0  # pixels kept free at the border
 _GAP = 4.0  # pixels kept free between two shapes
 _RADII = {1: (12.0, 20.0), 2: (9.0, 13.0), 3: (7.5, 10.5)}  # by number of things, pixels
 _STAR_INNER = 0.45  # inner radius of the star as a share of its outer one
+_RING = {2: (14.0, 17.0), 3: (15.5, 18.0)}  # radius of the ring that counted things stand on, by number, pixels
+_RING_TURNS = {2: (0.0, math.pi / 2), 3: (math.pi / 6, -math.pi / 6)}  # angle of the first thing, radians
+_RING_JITTER = 1.0  # pixels, of each centre
+_TURN_JITTER = math.radians(10)
 _EXTENT = {"circle": 1.0, "square": 0.89, "triangle": 1.12, "star": 1.12}  # so that areas look alike
 
 
@@ -32,9 +36,13 @@ class Placed:
 
 def layout(prompt: Prompt, rng: np.random.Generator) -> tuple[Placed, ...]:
     """Draw places and sizes that make the prompt true and keep shapes apart."""
+    count = len(prompt.things)
     while True:
-        radii = rng.uniform(*_RADII[len(prompt.things)], size=len(prompt.things))
-        centres = [_free_centre(radius, rng) for radius in radii]
+        radii = rng.uniform(*_RADII[count], size=count)
+        if prompt.kind == "count":
+            centres = _ring(count, rng)
+        else:
+            centres = [_free_centre(radius, rng) for radius in radii]
         placed = tuple(
             Placed(thing, x, y, radius) for thing, (x, y), radius in zip(prompt.things, centres, radii, strict=True)
         )
@@ -46,6 +54,16 @@ def _free_centre(radius: float, rng: np.random.Generator) -> tuple[float, float]
     reach = radius * max(_EXTENT.values()) + _MARGIN
     x, y = rng.uniform(reach, SIZE - reach, size=2)
     return float(x), float(y)
+
+
+def _ring(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Counted things form a group: two side by side or stacked, three as a triangle, apex up or down."""
+    ring = rng.uniform(*_RING[count])
+    turn = rng.choice(_RING_TURNS[count]) + rng.uniform(-_TURN_JITTER, _TURN_JITTER)
+    angles = turn + 2 * math.pi / count * np.arange(count)
+    centres = np.stack([np.cos(angles), np.sin(angles)], axis=1) * ring + SIZE / 2
+    jittered = centres + rng.uniform(-_RING_JITTER, _RING_JITTER, size=centres.shape)
+    return [(float(x), float(y)) for x, y in jittered]
 
 
 def _apart(placed: tuple[Placed, ...]) -> bool:

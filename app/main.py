@@ -56,6 +56,9 @@ def create_app(settings: Settings) -> FastAPI:
         description="Images under a budget: say how many network steps you can spend.",
         lifespan=_closing(store, client),
         redirect_slashes=False,
+        # The framework's own pages load their scripts from elsewhere; a gateway may have no internet.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.gateway = gateway
     _add_routes(app, needs_key=bool(settings.api_keys))
@@ -92,8 +95,13 @@ def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
     for module in (images, jobs, plan, models):
         app.include_router(module.router, dependencies=documented)
     app.include_router(health.router)
+    app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]), name="swagger")
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(_STATIC / "index.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from schedules.compile import compile_table
+from schedules.noise import FLOW
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher
-from schedules.table import FloatArray, Table
+from schedules.table import FloatArray, Table, all_fresh
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,19 @@ class Sampler:
     def compiled(cls, solver: str, sigmas: FloatArray) -> Sampler:
         """A formula solver on noise levels that a method chose."""
         return cls(sigmas, compile_table(solver, sigmas, "flow"))
+
+    @classmethod
+    def learned(cls, sigmas: FloatArray, rows: FloatArray, times: FloatArray | None = None) -> Sampler:
+        """Fitted rows over the starting noise and the velocities.
+
+        Args:
+            sigmas: noise levels, falling, shape (steps + 1,), float64.
+            rows: X of the table, shape (steps + 1, 1 + steps), float64.
+            times: the network's own time of each evaluation, shape (steps,); what the noise levels say if not given.
+        """
+        steps = len(sigmas) - 1
+        t = FLOW.time(sigmas[:-1]) if times is None else times
+        return cls(sigmas, Table(t=t, c=np.ones(steps), w=np.ones(steps), uncond=all_fresh(steps), X=rows))
 
 
 Samplers = Mapping[int, Sampler]

@@ -71,6 +71,52 @@ def beta(
     return _ended(sigma_min + quantiles * (sigma_max - sigma_min))
 
 
+def kl_optimal(steps: int, sigma_min: float = STOCK_SIGMA_MIN, sigma_max: float = 1.0) -> FloatArray:
+    """Equal steps in arctan(sigma / (1 - sigma)), then 0 (Sabour et al. 2024, "Align Your Steps").
+
+    The optimum for Gaussian data of unit variance under the KL upper bound that Align Your Steps minimises; there it is
+    stated for the ratio of noise to data, which is sigma / (1 - sigma) in a flow.
+    """
+    _check_range(sigma_min, sigma_max)
+    least, most = np.arctan2((sigma_min, sigma_max), (1.0 - sigma_min, 1.0 - sigma_max))
+    angles = np.linspace(most, least, _checked(steps))
+    return _ended(np.sin(angles) / (np.sin(angles) + np.cos(angles)))
+
+
+def laplace(steps: int, location: float = 0.0, scale: float = 0.5, sigma_min: float = STOCK_SIGMA_MIN) -> FloatArray:
+    """Quantiles of log(sigma / (1 - sigma)) under a Laplace law, then 0 (Hang et al. 2024).
+
+    Samplers apply the paper's law of the log signal-to-noise ratio to the logarithm of the noise level; so does this.
+    The law is cut off at sigma_min, where samplers clip its quantiles, so that no level repeats.
+    """
+    _check_range(sigma_min, 1.0)
+    if not (np.isfinite(location) and np.isfinite(scale) and scale > 0):
+        raise GridError(f"location, scale: must be finite, the scale > 0, are {location}, {scale}")
+    distance = (np.log(sigma_min) - np.log1p(-sigma_min) - location) / scale
+    least = 0.5 * np.exp(distance) if distance < 0 else 1.0 - 0.5 * np.exp(-distance)
+    shares = np.linspace(1.0, least, _checked(steps))
+    with np.errstate(divide="ignore"):  # pure noise is infinitely far away
+        offsets = np.where(shares < 0.5, np.log(2.0 * shares), -np.log(2.0 * (1.0 - shares)))
+    return _ended(1.0 / (1.0 + np.exp(-(location + scale * offsets))))
+
+
+def linear_quadratic(steps: int, threshold: float = 0.025) -> FloatArray:
+    """Half of the steps cover the first `threshold` of the noise evenly, the rest widen quadratically.
+
+    The first half imitates the beginning of a uniform grid with very many steps; the quadratic half continues it with
+    the same slope and ends in 0 (Polyak et al. 2024, "Movie Gen"; 0.025 as adopted by others).
+    """
+    if not 0 < threshold < 1 / 3:
+        raise GridError(f"threshold: must be > 0 and < 1/3, is {threshold}")
+    done = np.arange(_checked(steps) + 1.0)
+    linear = steps // 2
+    slope = threshold / linear if linear else 0.0
+    beyond = np.maximum(done - linear, 0.0) / (steps - linear)
+    sigmas = 1.0 - slope * done - (1.0 - slope * steps) * beyond**2
+    sigmas[-1] = 0.0
+    return np.asarray(sigmas)
+
+
 GRIDS: Mapping[str, Callable[[int], FloatArray]] = MappingProxyType(
     {
         "uniform": uniform,
@@ -81,6 +127,9 @@ GRIDS: Mapping[str, Callable[[int], FloatArray]] = MappingProxyType(
         "karras": karras,
         "exponential": exponential,
         "beta": beta,
+        "kl-optimal": kl_optimal,
+        "laplace": laplace,
+        "linear-quadratic": linear_quadratic,
     }
 )
 """The grids that are compared with as baselines, by name."""

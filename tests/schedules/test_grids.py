@@ -67,11 +67,43 @@ def test_shift_is_that_of_the_stock_flow_scheduler():
         (lambda: grids.karras(4, sigma_min=0.0), "sigma_min, sigma_max: must be 0 < sigma_min < sigma_max <= 1"),
         (lambda: grids.exponential(4, sigma_max=1.5), "sigma_min, sigma_max: must be"),
         (lambda: grids.beta(4, alpha=-1.0), "alpha, beta: must be > 0"),
+        (lambda: grids.kl_optimal(4, sigma_min=0.0), "sigma_min, sigma_max: must be 0 < sigma_min < sigma_max <= 1"),
+        (lambda: grids.laplace(4, scale=0.0), "location, scale: must be finite, the scale > 0, are 0.0, 0.0"),
+        (lambda: grids.laplace(4, sigma_min=2.0), "sigma_min, sigma_max: must be"),
+        (lambda: grids.linear_quadratic(4, threshold=0.5), "threshold: must be > 0 and < 1/3, is 0.5"),
     ],
 )
 def test_bad_parameter_is_refused_by_name(make, message):
     with pytest.raises(GridError, match=message):
         make()
+
+
+@given(steps=st.integers(2, 50))
+def test_kl_optimal_levels_are_equal_angles_of_noise_against_data(steps):
+    sigmas = grids.kl_optimal(steps, sigma_min=0.01)[:-1]
+    angles = np.arctan2(sigmas, 1 - sigmas)
+    assert sigmas[-1] == pytest.approx(0.01)
+    np.testing.assert_allclose(np.diff(angles), np.diff(angles)[0], atol=1e-12)
+
+
+@given(steps=st.integers(3, 50), location=st.floats(-1, 1), scale=st.floats(0.2, 2))
+def test_laplace_levels_are_equal_shares_of_scipys_distribution(steps, location, scale):
+    sigmas = grids.laplace(steps, location, scale, sigma_min=0.01)[:-1]
+    assert sigmas[-1] == pytest.approx(0.01)
+    inner = stats.laplace.cdf(np.log(sigmas[1:] / (1 - sigmas[1:])), location, scale)
+    np.testing.assert_allclose(np.diff(inner), inner[0] - 1, atol=1e-9)
+
+
+@given(steps=st.integers(4, 60), threshold=st.floats(0.01, 0.3))
+def test_linear_quadratic_is_a_line_and_then_a_parabola_without_a_kink(steps, threshold):
+    sigmas = grids.linear_quadratic(steps, threshold)
+    half = steps // 2
+    assert sigmas[half] == pytest.approx(1 - threshold)
+    bends = np.diff(sigmas, 2)
+    np.testing.assert_allclose(bends[: half - 1], 0, atol=1e-12)
+    np.testing.assert_allclose(bends[half:], bends[-1], atol=1e-9)
+    # the kink's bend is half a parabola's: its slope begins as the line's
+    assert bends[half - 1] == pytest.approx(bends[-1] / 2, abs=1e-9)
 
 
 @given(alpha=st.floats(0.3, 6), beta=st.floats(0.3, 6))

@@ -77,6 +77,7 @@ def plan(
     schedule: Annotated[str | None, typer.Option(help="A registry id model/solver/steps, or a grid's name.")] = None,
     solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
     sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
+    allow_other_model: Annotated[bool, typer.Option(help="Take a schedule that was optimised elsewhere.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would be run for a budget, from the registry alone: no store, no worker."""
@@ -90,6 +91,7 @@ def plan(
         schedule=schedule,
         solver=solver,
         sigmas=None if sigmas is None else tuple(float(sigma) for sigma in sigmas.split(",")),
+        allow_other_model=allow_other_model,
     )
     typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))
 

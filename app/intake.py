@@ -89,6 +89,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         schedule=fields.schedule,
         solver=fields.solver,
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
+        allow_other_model=bool(fields.allow_other_model),
     )
 
 

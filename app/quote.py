@@ -18,6 +18,7 @@ def quote_locally(
     schedule: str | None,
     solver: str | None,
     sigmas: tuple[float, ...] | None,
+    allow_other_model: bool = False,
 ) -> PlanAnswer:
     """The plan of a budget without a store; seconds stay unknown.
 
@@ -35,6 +36,7 @@ def quote_locally(
         schedule=schedule,
         solver=solver,
         sigmas=sigmas,
+        allow_other_model=allow_other_model,
     )
     folders = () if settings.registry_dir is None else (settings.registry_dir,)
     planned, _ = plan(
@@ -48,8 +50,9 @@ def describe_plan(planned: PlanAnswer) -> str:
     quality = planned.predicted_quality_db
     expected = "unknown" if quality is None else f"{quality.mean:.1f} dB ({quality.low:.1f} to {quality.high:.1f})"
     sigmas = " ".join(f"{sigma:.4f}" for sigma in planned.sigmas)
+    foreign = " (optimised on another model)" if planned.other_model else ""
     return (
-        f"model        {planned.model}\nschedule     {planned.schedule}\nsolver       {planned.solver}\n"
+        f"model        {planned.model}\nschedule     {planned.schedule}{foreign}\nsolver       {planned.solver}\n"
         f"steps        {planned.steps}\nevaluations  {planned.evaluations}\n"
         f"quality      {expected}\nsigmas       {sigmas}"
     )

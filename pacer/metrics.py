@@ -71,7 +71,7 @@ class Metrics:
     job_nfe: Histogram
     """Labels: model. Network evaluations of a finished job."""
     schedule_used: Counter
-    """Labels: schedule, solver. Jobs submitted."""
+    """Labels: schedule, solver, other_model (true or false). Jobs submitted."""
     queue_depth: Gauge
     """Labels: model. Set at scrape, from the store."""
     predicted_quality: Histogram
@@ -102,7 +102,9 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         denoise_step=histogram("pacer_denoise_step_seconds", "One turn of the batch.", STEP_SECONDS),
         batch_size=histogram("pacer_batch_size", "Requests in one turn of the batch.", BATCH_ROWS),
         job_nfe=histogram("pacer_job_nfe", "Network evaluations of a finished job.", EVALUATIONS),
-        schedule_used=counter("pacer_schedule_used_total", "Jobs submitted, by schedule.", "schedule", "solver"),
+        schedule_used=counter(
+            "pacer_schedule_used_total", "Jobs submitted, by schedule.", "schedule", "solver", "other_model"
+        ),
         queue_depth=Gauge("pacer_queue_depth", "Jobs that wait, in the store.", ("model",), registry=registry),
         predicted_quality=histogram(
             "pacer_predicted_quality_db", "PSNR to the teacher that the plan predicts, dB.", QUALITY_DB

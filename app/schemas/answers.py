@@ -29,6 +29,9 @@ class PlanAnswer(BaseModel):
     sigmas: list[float]
     predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
     predicted_quality_db: Quality | None = Field(description="null without evidence")
+    other_model: bool = Field(
+        description="the schedule was optimised on another model or other weights, and allow_other_model ran it here"
+    )
 
     @classmethod
     def of(cls, plan: messages.Plan) -> PlanAnswer:
@@ -43,6 +46,7 @@ class PlanAnswer(BaseModel):
             sigmas=list(plan.sigmas),
             predicted_seconds=plan.predicted_seconds,
             predicted_quality_db=None if quality is None else Quality(mean=quality[0], low=quality[1], high=quality[2]),
+            other_model=plan.other_model,
         )
 
 

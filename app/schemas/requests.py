@@ -72,6 +72,11 @@ class PlanFields(Strict):
         description="a registry id model/solver/steps, or a grid; the best there is by default",
     )
     solver: Text | None = Field(default=None, min_length=1, description="solver of custom sigmas, or the one wanted")
+    allow_other_model: bool | None = Field(
+        default=None,
+        description="run the schedule named by its id even if it was optimised on another model or other weights; "
+        "refused by default, and nothing is known of its quality",
+    )
     sigmas: list[float] | None = Field(
         default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"
     )

@@ -6,7 +6,7 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +22,8 @@ from schedules.table import FloatArray, Table
 
 CUSTOM = "custom"
 """The schedule name of a plan that was made from the caller's own sigmas."""
+
+_ALLOWING = "allow_other_model runs it all the same, with no promise of quality"
 
 Quality = tuple[float, float, float]
 
@@ -39,6 +41,8 @@ class BudgetRequest:
         schedule: a registry id 'model/solver/steps' or the name of a grid; None takes the best there is.
         solver: a solver's name; None takes the schedule's own, or the model's.
         sigmas: the caller's own noise levels, steps + 1 of them.
+        allow_other_model: run the schedule named by its id even where it was optimised on another model, or on other
+            weights of this one; nothing is then known of its quality.
     """
 
     card: ModelCard
@@ -49,6 +53,7 @@ class BudgetRequest:
     schedule: str | None = None
     solver: str | None = None
     sigmas: tuple[float, ...] | None = None
+    allow_other_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class _Choice:
     sigmas: tuple[float, ...]
     table: Table
     quality: Quality | None = None
+    other_model: bool = False
 
 
 def plan(
@@ -92,6 +98,7 @@ def plan(
         sigmas=choice.sigmas,
         predicted_seconds=None if speed is None else predict_seconds(evaluations, speed),
         predicted_quality_db=choice.quality,
+        other_model=choice.other_model,
     )
     return made, choice.table
 
@@ -153,23 +160,37 @@ def _registered(request: BudgetRequest, name: str, registry: Registry, max_steps
     if request.steps is not None and request.steps != entry.steps:
         raise _invalid("schedule", f"schedule {name!r} has {entry.steps} steps, the budget says {request.steps}")
     _check_steps(entry.steps, max_steps, field="schedule")
+    foreign = schedule.model != request.card.id or not _same_weights(schedule, request.card)
+    _check_fits(request, name, schedule, foreign=foreign)
+    choice = _from_entry(schedule, entry)
+    # What was measured on another model says nothing of this one.
+    return replace(choice, quality=None, other_model=True) if foreign else choice
+
+
+def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreign: bool) -> None:
+    """Refuse a schedule that this model cannot run, or not without the caller's leave, or that is not for this use."""
+    card = request.card
     if not schedule.servable:
         raise _mismatch(f"schedule {name!r} can only be run by `pacer schedules bench`, not served")
-    if not _same_weights(schedule, request.card):
-        raise _mismatch(f"schedule {name!r} was optimised on other weights of {request.card.id!r}; search it again")
-    if not _holds(schedule, request):
+    if schedule.prediction != card.prediction:
+        raise _mismatch(
+            f"schedule {name!r} is for {schedule.prediction} models, {card.id!r} is one of {card.prediction}"
+        )
+    if foreign and not request.allow_other_model:
+        raise _mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
+    if not _covers(schedule, request):
         raise _mismatch(f"schedule {name!r} was shown to hold for {_where_it_holds(schedule)}, not for this request")
-    return _from_entry(schedule, entry)
 
 
 def _check_belongs(request: BudgetRequest, name: str) -> None:
-    """Refuse, by name, the schedule of another model or solver."""
+    """Refuse, by name, the schedule of another solver, and of another model unless the caller allows that."""
     parts = name.rsplit("/", 2)
     if len(parts) < 3 or not all(parts):
         raise _invalid("schedule", f"{name[:120]!r} is not a schedule id; an id is model/solver/steps")
     model, solver, _ = parts
-    if model != request.card.id:
-        raise _mismatch(f"schedule {name[:120]!r} was optimised for model {model[:80]!r}, not for {request.card.id!r}")
+    if model != request.card.id and not request.allow_other_model:
+        said = f"schedule {name[:120]!r} was optimised for model {model[:80]!r}, not for {request.card.id!r}"
+        raise _mismatch(f"{said}; {_ALLOWING}")
     if request.solver is not None and solver != request.solver:
         raise _mismatch(f"schedule {name[:120]!r} was optimised for solver {solver!r}, not for {request.solver!r}")
 
@@ -215,9 +236,12 @@ def _same_weights(schedule: Schedule, card: ModelCard) -> bool:
 
 
 def _holds(schedule: Schedule, request: BudgetRequest) -> bool:
-    return _same_weights(schedule, request.card) and schedule.valid_for.covers(
-        width=request.width, height=request.height, guidance_scale=request.guidance_scale
-    )
+    return _same_weights(schedule, request.card) and _covers(schedule, request)
+
+
+def _covers(schedule: Schedule, request: BudgetRequest) -> bool:
+    """Whether the schedule was shown to hold at this size and guidance."""
+    return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
 
 
 def _where_it_holds(schedule: Schedule) -> str:

@@ -59,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Service time of one image without queueing, None until a worker has measured."""
     predicted_quality_db: tuple[float, float, float] | None
     """PSNR to the teacher: mean, low, high; None without evidence."""
+    other_model: bool = False
+    """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,6 +45,8 @@ def settings(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settin
     )
     for solver, entries in {"euler": {4: 90.0, 6: 94.0}, "ab2": {6: 97.0}}.items():
         write(schedule_of(solver, entries), artefact_path(folder / "registry", "shapes-64", solver))
+    foreign = schedule_of("euler", {3: 80.0}).model_copy(update={"model": "elsewhere"})
+    write(foreign, artefact_path(folder / "registry", "elsewhere", "euler"))
     return Settings(
         redis_url=store_url,
         max_body_bytes=20_000,

@@ -56,7 +56,7 @@ def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
 
     def counts() -> list[float]:
         return [
-            count("pacer_schedule_used_total", schedule="shapes-64/ab2/6", solver="ab2"),
+            count("pacer_schedule_used_total", schedule="shapes-64/ab2/6", solver="ab2", other_model="false"),
             count("pacer_predicted_quality_db_sum", model="shapes-64"),
             count("pacer_jobs_total", model="shapes-64", outcome="cancelled"),
         ]

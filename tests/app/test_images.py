@@ -46,6 +46,7 @@ def test_a_prompt_and_a_step_budget_become_an_image(generate: Generate) -> None:
     assert opened(answer["data"][0]).getpixel((0, 0)) == colour_of(11)
     facts = answer["pacer"]
     assert (facts["schedule"], facts["solver"], facts["steps"]) == ("shapes-64/ab2/6", "ab2", 6)
+    assert not facts["other_model"]
     assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, load("shapes-64").guidance_scale)
     assert facts["predicted_quality_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
     assert facts["predicted_seconds"] == pytest.approx(0.002 + 12 * 0.01 + 0.003)
@@ -101,6 +102,20 @@ def test_own_sigmas_run_under_the_solver_asked_for(generate: Generate) -> None:
 
 def test_a_registry_schedule_is_taken_by_its_id(generate: Generate) -> None:
     assert generate(schedule="shapes-64/euler/6")["pacer"]["schedule"] == "shapes-64/euler/6"
+
+
+def test_a_schedule_of_another_model_runs_only_with_the_callers_leave(client: httpx2.Client) -> None:
+    asked = {"prompt": "a red circle", "schedule": "elsewhere/euler/3"}
+    for route in (ROUTE, "/v1/jobs", "/v1/plan"):
+        body = {name: value for name, value in asked.items() if route != "/v1/plan" or name != "prompt"}
+        assert client.post(route, json={**body, "allow_other_model": False}).status_code == 409
+        forced = client.post(route, json={**body, "allow_other_model": True}).json()
+        facts = forced.get("pacer") or forced.get("plan") or forced
+        assert (facts["schedule"], facts["other_model"], facts["predicted_quality_db"]) == (
+            asked["schedule"], True, None,
+        )  # fmt: skip
+    used = 'pacer_schedule_used_total{other_model="true",schedule="elsewhere/euler/3",solver="euler"} 2.0'
+    assert used in client.get("/metrics").text
 
 
 def test_a_stock_grid_is_taken_by_its_name(generate: Generate) -> None:

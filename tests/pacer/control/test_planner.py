@@ -195,3 +195,41 @@ def test_schedules_of_other_weights_are_refused_by_name_and_never_chosen() -> No
     problem = refused(card=other, schedule="shapes-64/euler/6")
     assert problem.kind is ErrorKind.schedule_mismatch
     assert "other weights" in problem.detail
+    assert "allow_other_model" in problem.detail
+
+
+def test_a_schedule_of_another_model_runs_where_the_caller_allows_it() -> None:
+    made, table = plan(ask(schedule="other/model/euler/6", allow_other_model=True), REGISTRY, None)
+    assert (made.model, made.schedule, made.other_model) == ("shapes-64", "other/model/euler/6", True)
+    assert (made.steps, made.predicted_quality_db) == (6, None)
+    assert table.evaluations_count == 6
+
+
+def test_a_schedule_of_other_weights_runs_where_the_caller_allows_it() -> None:
+    other = CARD.model_copy(update={"weights_sha256": "f" * 64})
+    made, _ = plan(ask(card=other, schedule="shapes-64/euler/6", allow_other_model=True), REGISTRY, None)
+    assert (made.schedule, made.other_model, made.predicted_quality_db) == ("shapes-64/euler/6", True, None)
+
+
+def test_leave_to_run_anothers_schedule_changes_nothing_else() -> None:
+    own, _ = plan(ask(schedule="shapes-64/euler/6", allow_other_model=True), REGISTRY, None)
+    assert (own.other_model, own.predicted_quality_db) == (False, (24.0, 23.0, 26.0))
+    best, _ = plan(ask(steps=6, allow_other_model=True), REGISTRY, None)
+    assert (best.schedule, best.other_model) == ("shapes-64/ab2/6", False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"schedule": "other/model/euler/6", "guidance_scale": 3.5}, "guidance_scale 1 to 3"),
+        ({"schedule": "other/model/euler/6", "solver": "ab2"}, "solver 'euler'"),
+        ({"schedule": "noisy/ddim/6"}, "epsilon models"),
+    ],
+)
+def test_leave_to_run_anothers_schedule_has_limits(fields: dict[str, Any], said: str) -> None:
+    noisy = schedule("ddim", {6: None}, model="noisy").model_copy(update={"prediction": "epsilon"})
+    registry = Registry.of([*REGISTRY.artefacts, noisy])
+    with pytest.raises(PacerError) as caught:
+        plan(ask(**fields, allow_other_model=True), registry, None)
+    assert caught.value.kind is ErrorKind.schedule_mismatch
+    assert said in caught.value.detail

@@ -163,7 +163,7 @@ class Engine:
     def turn(self) -> Turn:
         """One evaluation of the most urgent compatible requests; finished ones come back as pictures."""
         started = time.monotonic()
-        batch = self._batcher.pick(started, self.speed.row_seconds)
+        batch = self._batcher.pick(started, self.speed.cost)
         rows = sum(request.rows[request.step] for request in batch)
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started

@@ -1,29 +1,85 @@
-"""How fast this worker is, as moving averages that the planner predicts from."""
+"""How fast this worker is: what the planner predicts from, and the batcher reckons slack with."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
-_WEIGHT = 0.1  # of the newest measurement
-_FIRST_GUESS_S = 0.05  # per row, before anything was measured
+_WEIGHT = 0.1  # of the newest measurement, in a moving average
+_FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
+_FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Of rows and seconds, forgetting: their means, and their spread about them."""
+
+    turns: int
+    rows: float
+    seconds: float
+    rows_rows: float
+    rows_seconds: float
+
+
+class TurnFit:
+    """The line of `TurnCost` through the turns of late: least squares that forget exponentially.
+
+    The slope is forgotten only as fast as batches of other sizes teach it anew: a thousand full batches in a row say
+    nothing of what one image alone takes, so they must not wash out what is known of it.
+    """
+
+    def __init__(self) -> None:
+        self._moments: _Moments | None = None  # replaced whole, since another thread reads it
+
+    def note(self, rows: int, seconds: float) -> None:
+        """Take in a turn of so many rows."""
+        old = self._moments or _Moments(0, rows, seconds, 0.0, 0.0)
+        weight = max(_FORGOTTEN, 1 / (old.turns + 1))
+        more_rows, more_seconds = rows - old.rows, seconds - old.seconds
+        spread = (1 - weight) * more_rows**2
+        kept = 1 - min(weight, spread / old.rows_rows) if old.rows_rows else 0.0
+        self._moments = _Moments(
+            old.turns + 1,
+            old.rows + weight * more_rows,
+            old.seconds + weight * more_seconds,
+            kept * old.rows_rows + spread,
+            kept * old.rows_seconds + (1 - weight) * more_rows * more_seconds,
+        )
+
+    @property
+    def cost(self) -> TurnCost | None:
+        """The line, with neither part below 0; None before the first turn.
+
+        Until batches of two sizes were seen, a call by itself costs nothing.
+        """
+        known = self._moments
+        if known is None:
+            return None
+        row_s = known.rows_seconds / known.rows_rows if known.rows_rows else known.seconds / known.rows
+        turn_s = known.seconds - row_s * known.rows
+        if row_s < 0:
+            return TurnCost(known.seconds, 0.0)
+        return TurnCost(turn_s, row_s) if turn_s > 0 else TurnCost(0.0, known.seconds / known.rows)
 
 
 class SpeedMeter:
-    """Moving averages of the seconds per network row, prompt and decoded picture."""
+    """Seconds of a turn, and moving averages of those per prompt and per decoded picture."""
 
     def __init__(self) -> None:
-        self._row: float | None = None
+        self._turns = TurnFit()
         self._encode: float | None = None
         self._decode: float | None = None
 
     @property
-    def row_seconds(self) -> float:
-        """Predicted seconds of one network row."""
-        return _FIRST_GUESS_S if self._row is None else self._row
+    def cost(self) -> TurnCost:
+        """Predicted seconds of a turn."""
+        return self._turns.cost or _FIRST_GUESS
 
     def stepped(self, seconds: float, rows: int) -> None:
         """Note a turn."""
-        self._row = _mix(self._row, seconds / rows)
+        self._turns.note(rows, seconds)
 
     def encoded(self, seconds: float) -> None:
         """Note an admission."""
@@ -35,9 +91,15 @@ class SpeedMeter:
 
     def snapshot(self) -> WorkerSpeed | None:
         """What to publish; None until a picture was drawn."""
-        if self._row is None or self._encode is None or self._decode is None:
+        cost = self._turns.cost
+        if cost is None or self._encode is None or self._decode is None:
             return None
-        return WorkerSpeed(row_seconds=self._row, encode_seconds=self._encode, decode_seconds=self._decode)
+        return WorkerSpeed(
+            turn_seconds=cost.turn_s,
+            row_seconds=cost.row_s,
+            encode_seconds=self._encode,
+            decode_seconds=self._decode,
+        )
 
 
 def _mix(old: float | None, new: float) -> float:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pacer.control.turns import TurnCost
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -31,6 +33,11 @@ class Request:
     def finished(self) -> bool:
         """Whether all of its evaluations are done."""
         return self.step >= len(self.rows)
+
+    @property
+    def turns_left(self) -> int:
+        """Evaluations that it still needs."""
+        return len(self.rows) - self.step
 
     @property
     def rows_left(self) -> int:
@@ -86,16 +93,16 @@ class Batcher:
             raise ValueError(f"request {request.id!r} needs at least one evaluation left, each of at least one row")
         self._requests[request.id] = request
 
-    def pick(self, now_s: float, row_seconds: float) -> tuple[Request, ...]:
+    def pick(self, now_s: float, cost: TurnCost) -> tuple[Request, ...]:
         """The next batch: the request with the least slack, and those compatible with it, by slack.
 
         Slack is deadline - now - predicted remaining time; ties go to the earlier admitted.
 
         Args:
             now_s: the time now.
-            row_seconds: predicted seconds of one network row.
+            cost: of a turn, predicted.
         """
-        order = sorted(self._requests.values(), key=lambda request: _slack(request, now_s, row_seconds))
+        order = sorted(self._requests.values(), key=lambda request: _slack(request, now_s, cost))
         if not order:
             return ()
         leader = order[0]
@@ -123,8 +130,8 @@ class Batcher:
         return self._requests.pop(request_id, None)
 
 
-def _slack(request: Request, now_s: float, row_seconds: float) -> float:
-    return request.deadline_s - now_s - request.rows_left * row_seconds
+def _slack(request: Request, now_s: float, cost: TurnCost) -> float:
+    return request.deadline_s - now_s - cost.seconds(request.turns_left, request.rows_left)
 
 
 def _fill(order: Sequence[Request], max_rows: int) -> tuple[Request, ...]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from pacer.control.turns import TurnCost
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import ModelCard
@@ -96,16 +97,19 @@ def plan(
         steps=len(choice.sigmas) - 1,
         evaluations=evaluations,
         sigmas=choice.sigmas,
-        predicted_seconds=None if speed is None else predict_seconds(evaluations, speed),
+        predicted_seconds=None
+        if speed is None
+        else predict_seconds(choice.table.evaluations_count, evaluations, speed),
         predicted_quality_db=choice.quality,
         other_model=choice.other_model,
     )
     return made, choice.table
 
 
-def predict_seconds(evaluations: int, speed: WorkerSpeed) -> float:
-    """Service seconds of one image that waits for nobody."""
-    return speed.encode_seconds + evaluations * speed.row_seconds + speed.decode_seconds
+def predict_seconds(turns: int, rows: int, speed: WorkerSpeed) -> float:
+    """Service seconds of one image that waits for nobody: so many network calls with so many rows together."""
+    denoise = TurnCost(speed.turn_seconds, speed.row_seconds).seconds(turns, rows)
+    return speed.encode_seconds + denoise + speed.decode_seconds
 
 
 def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_steps: int) -> _Choice:

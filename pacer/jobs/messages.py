@@ -116,8 +116,10 @@ class Progress(msgspec.Struct, frozen=True):
 class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a worker measured of itself, seconds; the planner predicts from it."""
 
+    turn_seconds: float
+    """One network call, whatever is in it."""
     row_seconds: float
-    """One network forward for one image."""
+    """What each row of the call adds: one forward for one image."""
     encode_seconds: float
     """The prompt of one image."""
     decode_seconds: float

@@ -153,8 +153,8 @@ class JobStore:
         speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
         if not speeds:
             return None
-        rows, encodes, decodes = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
-        return WorkerSpeed(*(sum(values) / len(speeds) for values in (rows, encodes, decodes)))
+        columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
+        return WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""

@@ -45,7 +45,8 @@ class StandInWorker:
 
     def __enter__(self) -> Self:
         self._queue.beat([])
-        self._queue.publish_speed(WorkerSpeed(row_seconds=0.01, encode_seconds=0.002, decode_seconds=0.003))
+        speed = WorkerSpeed(turn_seconds=0.005, row_seconds=0.01, encode_seconds=0.002, decode_seconds=0.003)
+        self._queue.publish_speed(speed)
         self._thread.start()
         return self
 

@@ -49,7 +49,7 @@ def test_a_prompt_and_a_step_budget_become_an_image(generate: Generate) -> None:
     assert not facts["other_model"]
     assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, load("shapes-64").guidance_scale)
     assert facts["predicted_quality_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
-    assert facts["predicted_seconds"] == pytest.approx(0.002 + 12 * 0.01 + 0.003)
+    assert facts["predicted_seconds"] == pytest.approx(0.002 + 6 * 0.005 + 12 * 0.01 + 0.003)
     assert facts["queue_seconds"] >= 0
     assert facts["service_seconds"] == pytest.approx(0.065)
     assert len(facts["sigmas"]) == 7

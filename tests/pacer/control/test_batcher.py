@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pacer.control.batcher import Batcher, Request
+from pacer.control.turns import TurnCost
 
-SLOTS, MAX_ROWS, ROW_SECONDS = 6, 5, 0.1
+SLOTS, MAX_ROWS, COST = 6, 5, TurnCost(0.0, 0.1)
 
 
 def request(name: str, *, rows: tuple[int, ...] = (1, 1), deadline_s: float = 10.0, key: str = "a") -> Request:
@@ -42,7 +43,7 @@ class Traffic(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 3))
     def turn(self, seconds: float) -> None:
         self.now_s += seconds
-        batch = self.batcher.pick(self.now_s, ROW_SECONDS)
+        batch = self.batcher.pick(self.now_s, COST)
         assert len({member.id for member in batch}) == len(batch)
         assert len({member.key for member in batch}) <= 1
         rows = [member.rows[member.step] for member in batch]
@@ -78,24 +79,25 @@ def test_least_slack_leads_and_remaining_work_counts() -> None:
     batcher = Batcher(SLOTS, MAX_ROWS)
     batcher.admit(request("short", rows=(1,), deadline_s=3.0))
     batcher.admit(request("long", rows=(1,) * 20, deadline_s=4.0, key="b"))
-    assert [member.id for member in batcher.pick(0.0, 0.1)] == ["long"]
-    assert [member.id for member in batcher.pick(0.0, 0.01)] == ["short"]
+    assert [member.id for member in batcher.pick(0.0, COST)] == ["long"]
+    assert [member.id for member in batcher.pick(0.0, TurnCost(0.0, 0.01))] == ["short"]
+    assert [member.id for member in batcher.pick(0.0, TurnCost(0.1, 0.0))] == ["long"], "calls cost, not rows alone"
 
 
 def test_rows_not_requests_are_counted() -> None:
     batcher = Batcher(SLOTS, 4)
     for name in ("a", "b", "c"):
         batcher.admit(request(name, rows=(2, 1)))
-    assert len(batcher.pick(0.0, 0.1)) == 2
+    assert len(batcher.pick(0.0, COST)) == 2
     batcher.advance(["a", "b", "c"])
-    assert len(batcher.pick(0.0, 0.1)) == 3
+    assert len(batcher.pick(0.0, COST)) == 3
 
 
 def test_a_request_wider_than_the_limit_goes_alone() -> None:
     batcher = Batcher(SLOTS, 1)
     batcher.admit(request("wide", rows=(2,)))
     batcher.admit(request("narrow", rows=(1,)))
-    assert [member.id for member in batcher.pick(0.0, 0.1)] == ["wide"]
+    assert [member.id for member in batcher.pick(0.0, COST)] == ["wide"]
 
 
 @given(st.permutations(["a", "b", "c", "d"]))
@@ -103,7 +105,7 @@ def test_equal_slack_goes_by_admission(order: list[str]) -> None:
     batcher = Batcher(SLOTS, 2)
     for name in order:
         batcher.admit(request(name))
-    assert [member.id for member in batcher.pick(0.0, 0.1)] == order[:2]
+    assert [member.id for member in batcher.pick(0.0, COST)] == order[:2]
 
 
 def test_misuse_is_refused() -> None:

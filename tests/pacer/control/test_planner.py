@@ -18,7 +18,7 @@ from schedules.grids import GRIDS
 from schedules.registry import Registry
 
 CARD = load("shapes-64")
-SPEED = WorkerSpeed(row_seconds=0.01, encode_seconds=0.5, decode_seconds=0.25)
+SPEED = WorkerSpeed(turn_seconds=0.1, row_seconds=0.01, encode_seconds=0.5, decode_seconds=0.25)
 
 
 def entry(steps: int, psnr: float | None) -> Entry:
@@ -112,7 +112,9 @@ def test_guidance_costs_a_second_evaluation_per_step() -> None:
 
 
 def test_seconds_are_predicted_from_the_measured_speed() -> None:
-    assert plan(ask(steps=6), REGISTRY, SPEED)[0].predicted_seconds == pytest.approx(0.5 + 12 * 0.01 + 0.25)
+    assert plan(ask(steps=6), REGISTRY, SPEED)[0].predicted_seconds == pytest.approx(0.5 + 6 * 0.1 + 12 * 0.01 + 0.25)
+    alone = plan(ask(steps=6, guidance_scale=1.0), REGISTRY, SPEED)[0]
+    assert alone.predicted_seconds == pytest.approx(0.5 + 6 * 0.1 + 6 * 0.01 + 0.25)
     assert plan(ask(steps=6), REGISTRY, None)[0].predicted_seconds is None
 
 

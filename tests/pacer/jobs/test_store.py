@@ -212,20 +212,20 @@ async def test_a_waiting_job_is_kept_without_a_limit_of_time(store, async_client
 async def test_speed_is_the_mean_of_the_live_workers(store, worker):
     assert await store.speed("shapes-64") is None
     assert await store.live_workers("shapes-64") == 0
-    for name, row_seconds in (("a", 0.1), ("b", 0.3)):
+    for name, turn, row in (("a", 1.0, 0.1), ("b", 2.0, 0.3)):
         worker(name).beat([])
-        worker(name).publish_speed(WorkerSpeed(row_seconds, 0.01, 0.02))
+        worker(name).publish_speed(WorkerSpeed(turn, row, 0.01, 0.02))
     assert await store.live_workers("shapes-64") == 2
-    assert await store.speed("shapes-64") == WorkerSpeed(pytest.approx(0.2), 0.01, 0.02)
+    assert await store.speed("shapes-64") == WorkerSpeed(1.5, pytest.approx(0.2), 0.01, 0.02)
     worker("a").retire()
     assert await store.live_workers("shapes-64") == 1
-    assert await store.speed("shapes-64") == WorkerSpeed(0.3, 0.01, 0.02)
+    assert await store.speed("shapes-64") == WorkerSpeed(2.0, 0.3, 0.01, 0.02)
 
 
 async def test_a_worker_that_fell_silent_is_dead(store, worker):
     silent = worker("silent", lease_s=0.05)
     silent.beat([])
-    silent.publish_speed(WorkerSpeed(1.0, 1.0, 1.0))
+    silent.publish_speed(WorkerSpeed(1.0, 1.0, 1.0, 1.0))
     await asyncio.sleep(0.1)
     assert await store.live_workers("shapes-64") == 0
     assert await store.speed("shapes-64") is None

@@ -1,0 +1,106 @@
+"""Speeds: one image alone is predicted from turns of any size, and a busy spell does not spoil it."""
+
+from itertools import cycle, islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pacer.jobs.messages import WorkerSpeed
+from workers.speed import SpeedMeter, TurnFit
+
+TURN_S, ROW_S = 0.020, 0.003
+
+
+def seconds_of(fit: TurnFit, rows: int) -> float:
+    assert fit.cost is not None
+    return fit.cost.seconds(1, rows)
+
+
+def noted(sizes: list[int], *, turn_s: float = TURN_S, row_s: float = ROW_S, noise: float = 0.0) -> TurnFit:
+    fit, rng = TurnFit(), np.random.default_rng(0)
+    for rows in sizes:
+        fit.note(rows, (turn_s + row_s * rows) * float(1 + noise * rng.standard_normal()))
+    return fit
+
+
+def test_two_sizes_of_batches_tell_both_parts() -> None:
+    fit = noted(list(islice(cycle([2, 16, 5, 1, 9]), 200)))
+    assert fit.cost is not None
+    assert (fit.cost.turn_s, fit.cost.row_s) == (pytest.approx(TURN_S, rel=0.02), pytest.approx(ROW_S, rel=0.02))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_busy_spell_does_not_spoil_the_prediction_for_one_image_alone(noise: float) -> None:
+    fit = noted([2] * 40 + [16] * 1000 + [15, 16] * 500, noise=noise)
+    assert seconds_of(fit, 2) == pytest.approx(TURN_S + 2 * ROW_S, rel=0.15)
+    assert seconds_of(fit, 16) == pytest.approx(TURN_S + 16 * ROW_S, rel=0.05)
+
+
+def test_what_is_always_measured_is_predicted_whatever_its_parts() -> None:
+    assert seconds_of(noted([2] * 100, noise=0.05), 2) == pytest.approx(TURN_S + 2 * ROW_S, rel=0.05)
+    assert seconds_of(noted([16]), 16) == pytest.approx(TURN_S + 16 * ROW_S)
+
+
+def test_a_machine_that_slows_down_is_followed() -> None:
+    fit = noted(list(islice(cycle([2, 8, 16]), 300)))
+    for rows in islice(cycle([2, 8, 16]), 300):
+        fit.note(rows, 3 * (TURN_S + ROW_S * rows))
+    assert seconds_of(fit, 2) == pytest.approx(3 * (TURN_S + 2 * ROW_S), rel=0.05)
+
+
+@given(
+    turns=st.lists(st.tuples(st.integers(1, 64), st.floats(1e-5, 100)), min_size=1, max_size=200),
+    rows=st.integers(1, 64),
+)
+def test_no_turns_whatever_predict_less_than_nothing(turns: list[tuple[int, float]], rows: int) -> None:
+    fit = TurnFit()
+    for size, seconds in turns:
+        fit.note(size, seconds)
+    assert fit.cost is not None
+    assert fit.cost.turn_s >= 0
+    assert fit.cost.row_s >= 0
+    assert np.isfinite(seconds_of(fit, rows))
+
+
+def test_costs_that_grow_faster_than_their_rows_have_no_fixed_part() -> None:
+    fit = TurnFit()
+    for rows in islice(cycle([1, 4, 16]), 300):
+        fit.note(rows, 1e-4 * rows**2)
+    assert fit.cost is not None
+    assert fit.cost.turn_s == 0
+    assert 1e-4 < fit.cost.row_s < 16e-4
+
+
+def test_costs_that_fall_with_the_rows_are_the_calls_own() -> None:
+    fit = TurnFit()
+    for rows in islice(cycle([1, 4, 16]), 300):
+        fit.note(rows, 0.1 - 1e-3 * rows)
+    assert fit.cost is not None
+    assert fit.cost.row_s == 0
+    assert fit.cost.turn_s == pytest.approx(0.093, abs=0.003)
+
+
+def test_nothing_is_published_before_a_whole_picture_was_drawn() -> None:
+    meter = SpeedMeter()
+    assert meter.cost.seconds(1, 1) > 0
+    meter.encoded(0.5)
+    assert meter.snapshot() is None
+    meter.stepped(0.08, 4)
+    assert meter.snapshot() is None
+    meter.decoded(0.25)
+    assert meter.snapshot() == WorkerSpeed(
+        turn_seconds=0.0, row_seconds=pytest.approx(0.02), encode_seconds=0.5, decode_seconds=0.25
+    )
+
+
+def test_prompts_and_pictures_are_moving_averages() -> None:
+    meter = SpeedMeter()
+    meter.stepped(0.1, 1)
+    for seconds in (1.0, 2.0):
+        meter.encoded(seconds)
+        meter.decoded(10 * seconds)
+    published = meter.snapshot()
+    assert published is not None
+    assert (published.encode_seconds, published.decode_seconds) == (pytest.approx(1.1), pytest.approx(11.0))

@@ -24,6 +24,14 @@ class CardError(ValueError):
     """A model card that is missing or malformed; the message names the file, the field and the reason."""
 
 
+class Distilled(BaseModel):
+    """A model taught to draw in few steps (Turbo, Schnell, LCM): no many-step teacher of it exists."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    native_steps: int = Field(ge=1, description="the steps that it was distilled to; what a request gets by default")
+
+
 class ModelCard(BaseModel):
     """What a model can draw and what it is asked for by default."""
 
@@ -44,6 +52,7 @@ class ModelCard(BaseModel):
     max_words: int | None = Field(default=None, ge=1, description="longest prompt, in words; None leaves it open")
     solver: str = Field(default="euler", description="solver of custom sigmas, and where the registry has no entry")
     grid: str = Field(default="uniform", description="grid where the registry has no entry")
+    distilled: Distilled | None = Field(default=None, description="of a few-step model: what it was distilled to")
 
     @field_validator("id")
     @classmethod
@@ -69,6 +78,10 @@ class ModelCard(BaseModel):
         """Width and height, in pixels, of a request that names none: the largest."""
         return self.width[1], self.height[1]
 
+    def default_steps(self, otherwise: int) -> int:
+        """Steps of a request that names no budget: those that the model was distilled to, if it was."""
+        return otherwise if self.distilled is None else self.distilled.native_steps
+
     @property
     def sizes(self) -> str:
         """The sizes allowed, in words for an error message."""
@@ -81,6 +94,19 @@ class ModelCard(BaseModel):
         """Whether the model draws this size, in pixels."""
         pairs = ((width, self.width), (height, self.height))
         return all(least <= value <= most and value % multiple == 0 for value, (least, most, multiple) in pairs)
+
+
+def require_teacher(card: ModelCard) -> None:
+    """Refuse a model whose schedules cannot be searched.
+
+    Raises:
+        CardError: it is distilled.
+    """
+    if card.distilled is not None:
+        raise CardError(
+            f"{card.id} is distilled to {card.distilled.native_steps} steps: it has no many-step teacher that a search "
+            "could compare with; its native steps are served as they are"
+        )
 
 
 def count_words(prompt: str) -> int:

@@ -133,6 +133,7 @@ class ModelAnswer(BaseModel):
     max_words: int | None
     max_steps: int
     default_steps: int
+    distilled: bool = Field(description="taught to draw in default_steps; it has no searched schedules")
     solvers: list[str]
     grids: list[str]
     live_workers: int | None = Field(description="null while the store does not answer")

@@ -81,7 +81,7 @@ def plan(
         request: what the caller can spend.
         registry: the schedules at hand.
         speed: what workers measured, in seconds; None before they have.
-        default_steps: the budget of a request that names none.
+        default_steps: the budget of a request that names none; a distilled model has its own.
         max_steps: the largest budget allowed.
 
     Raises:
@@ -117,10 +117,11 @@ def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_
         return _custom(request, request.sigmas, max_steps)
     if request.schedule is not None and "/" in request.schedule:
         return _registered(request, request.schedule, registry, max_steps)
-    steps = default_steps if request.steps is None else request.steps
+    steps = request.steps or request.card.default_steps(default_steps)
     if request.schedule is not None:
         return _grid(request, request.schedule, steps)
-    return _best(request, steps, registry) or _grid(request, request.card.grid, steps)
+    best = None if request.card.distilled else _best(request, steps, registry)
+    return best or _grid(request, request.card.grid, steps)
 
 
 def _custom(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -> _Choice:

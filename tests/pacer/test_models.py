@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pacer.errors import ErrorKind, PacerError
-from pacer.models import CARD_NAME, CardError, count_words, find, load, served, source_of
+from pacer.models import CARD_NAME, CardError, Distilled, count_words, find, load, require_teacher, served, source_of
 from pacer.settings import Settings
 
 CARD = load("shapes-64")
@@ -69,6 +70,23 @@ def test_an_unknown_model_is_told_which_are_served() -> None:
 def test_a_malformed_card_is_refused_by_field(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(CardError, match=said):
         load(put_card(tmp_path / "bad", **changes))
+
+
+def test_a_distilled_model_has_native_steps_and_no_teacher(tmp_path: Path) -> None:
+    turbo = load(put_card(tmp_path / "turbo", id="me/turbo", distilled=Distilled(native_steps=4)))
+    assert (turbo.default_steps(10), CARD.default_steps(10)) == (4, 10)
+    require_teacher(CARD)
+    with pytest.raises(CardError, match="me/turbo is distilled to 4 steps: it has no many-step teacher"):
+        require_teacher(turbo)
+
+
+@pytest.mark.parametrize("native_steps", [0, "four", 2.5])
+def test_native_steps_are_a_number_of_steps(tmp_path: Path, native_steps: object) -> None:
+    folder = put_card(tmp_path / "bad")
+    fields = json.loads((tmp_path / "bad" / CARD_NAME).read_text())
+    (tmp_path / "bad" / CARD_NAME).write_text(json.dumps({**fields, "distilled": {"native_steps": native_steps}}))
+    with pytest.raises(CardError, match=r"distilled\.native_steps"):
+        load(folder)
 
 
 @pytest.mark.parametrize("models", [(), ("shapes-64", "shapes-64"), ("nowhere",)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pacer.control.planner import BudgetRequest, plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import WorkerSpeed
-from pacer.models import ModelCard, load
+from pacer.models import Distilled, ModelCard, load
 from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
@@ -198,6 +198,14 @@ def test_schedules_of_other_weights_are_refused_by_name_and_never_chosen() -> No
     assert problem.kind is ErrorKind.schedule_mismatch
     assert "other weights" in problem.detail
     assert "allow_other_model" in problem.detail
+
+
+def test_a_distilled_model_draws_in_its_native_steps_as_it_is() -> None:
+    distilled = CARD.model_copy(update={"distilled": Distilled(native_steps=4)})
+    made, _ = plan(ask(card=distilled), REGISTRY, None, default_steps=6)
+    assert (made.schedule, made.solver, made.steps) == (distilled.grid, distilled.solver, 4)
+    asked, _ = plan(ask(card=distilled, steps=6), REGISTRY, None)
+    assert (asked.schedule, asked.steps) == (distilled.grid, 6), "its steps, not a searched schedule"
 
 
 def test_a_schedule_of_another_model_runs_where_the_caller_allows_it() -> None:

@@ -53,7 +53,7 @@ class Strict(BaseModel):
 class Budget(Strict):
     """What the caller can spend."""
 
-    steps: int = Field(ge=1, description="network steps, each one row of the sampler's table")
+    steps: int = Field(ge=1, description="steps of the solver: each one row of its table, but two rows a step for heun")
 
 
 class PlanFields(Strict):

@@ -201,10 +201,15 @@ def _check_belongs(request: BudgetRequest, name: str) -> None:
 
 
 def _best(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | None:
-    """The registry's best entry of this many steps that holds for the request, if there is one."""
+    """The registry's best entry of this many steps that holds for the request, if there is one.
+
+    A solver that takes two evaluations for a step, such as Heun's, spends twice the budget: it must be asked for.
+    """
     for schedule, entry in registry.candidates(request.card.id, steps):
         if request.solver in (None, schedule.solver) and _holds(schedule, request):
-            return _from_entry(schedule, entry)
+            choice = _from_entry(schedule, entry)
+            if request.solver is not None or choice.table.evaluations_count <= steps:
+                return choice
     return None
 
 

@@ -1,6 +1,6 @@
 """Compilers: (solver, sigmas) -> table, in numpy, for grids that stock schedulers would quantise, shift or drop."""
 
-from schedules.compile.compiler import SOLVERS, compile_table
+from schedules.compile.compiler import SOLVERS, compile_table, evaluation_sigmas
 from schedules.compile.problem import CompileError
 
-__all__ = ["SOLVERS", "CompileError", "compile_table"]
+__all__ = ["SOLVERS", "CompileError", "compile_table", "evaluation_sigmas"]

@@ -3,29 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 
 from schedules.compile.adams import adams_bashforth_rows, ddim_rows
-from schedules.compile.dpmpp import dpmpp_2m_rows
+from schedules.compile.deis import deis_rows
+from schedules.compile.dpmpp import dpmpp_2m_rows, dpmpp_3m_rows
+from schedules.compile.heun import heun_levels, heun_rows
+from schedules.compile.ipndm import ipndm_rows
 from schedules.compile.problem import CompileError, Problem
-from schedules.compile.unipc import unipc_2_rows
+from schedules.compile.unipc import unipc_rows
 from schedules.noise import FLOW, NoiseSchedule
 from schedules.table import FloatArray, Prediction, Table, all_fresh
 
-_COMPILERS: Mapping[str, tuple[int, Callable[[Problem], FloatArray]]] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """How a solver is compiled.
+
+    Attributes:
+        order: its order.
+        rows: from the problem to X.
+        levels: from the grid's noise levels, shape (steps + 1,), to each evaluation's and the last, shape (E + 1,).
+    """
+
+    order: int
+    rows: Callable[[Problem], FloatArray]
+    levels: Callable[[FloatArray], FloatArray] = lambda sigmas: sigmas
+
+
+_COMPILERS: Mapping[str, _Compiler] = MappingProxyType(
     {
-        "euler": (1, lambda problem: adams_bashforth_rows(problem, order=1)),
-        "ab2": (2, lambda problem: adams_bashforth_rows(problem, order=2)),
-        "ab3": (3, lambda problem: adams_bashforth_rows(problem, order=3)),
-        "ddim": (1, ddim_rows),
-        "dpmpp-2m": (2, dpmpp_2m_rows),
-        "unipc-2": (2, unipc_2_rows),
+        "euler": _Compiler(1, partial(adams_bashforth_rows, order=1)),
+        "ab2": _Compiler(2, partial(adams_bashforth_rows, order=2)),
+        "ab3": _Compiler(3, partial(adams_bashforth_rows, order=3)),
+        "ddim": _Compiler(1, ddim_rows),
+        "heun": _Compiler(2, heun_rows, heun_levels),
+        "ipndm": _Compiler(4, ipndm_rows),
+        "deis-2": _Compiler(2, partial(deis_rows, order=2)),
+        "deis-3": _Compiler(3, partial(deis_rows, order=3)),
+        "dpmpp-2m": _Compiler(2, dpmpp_2m_rows),
+        "dpmpp-3m": _Compiler(3, dpmpp_3m_rows),
+        "unipc-2": _Compiler(2, partial(unipc_rows, order=2)),
+        "unipc-3": _Compiler(3, partial(unipc_rows, order=3)),
     }
 )
-SOLVERS: Mapping[str, int] = MappingProxyType({name: order for name, (order, _) in _COMPILERS.items()})
-"""The solvers that have a compiler, and their orders."""
+SOLVERS: Mapping[str, int] = MappingProxyType({name: compiler.order for name, compiler in _COMPILERS.items()})
+"""The solvers that have a compiler, and their orders as their authors give them."""
+
+
+def evaluation_sigmas(solver: str, sigmas: FloatArray) -> FloatArray:
+    """The noise level of each evaluation: of each step, save for Heun, which evaluates at both ends of a step.
+
+    Args:
+        solver: one of SOLVERS.
+        sigmas: the grid, shape (steps + 1,).
+
+    Returns:
+        Shape (E,), float64.
+
+    Raises:
+        CompileError: there is no such solver.
+    """
+    return _compiler(solver).levels(np.array(sigmas, dtype=np.float64))[:-1]
+
+
+def _compiler(solver: str) -> _Compiler:
+    if solver not in _COMPILERS:
+        raise CompileError(f"solver: must be one of {', '.join(SOLVERS)}, is {solver!r}")
+    return _COMPILERS[solver]
 
 
 def compile_table(solver: str, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule = FLOW) -> Table:
@@ -41,19 +90,20 @@ def compile_table(solver: str, sigmas: FloatArray, prediction: Prediction, noise
         noise: how the network was trained; FLOW exactly when the prediction is "flow" (either for "sample").
 
     Returns:
-        A table with one evaluation for each step, over the starting noise.
+        A table over the starting noise, with one evaluation for each step; Heun's has two, save for one on a last step
+        to sigma 0: 2 steps - 1 in all.
 
     Raises:
         CompileError: an argument is not that; the message names it.
     """
-    if solver not in _COMPILERS:
-        raise CompileError(f"solver: must be one of {', '.join(SOLVERS)}, is {solver!r}")
-    problem = Problem.of(sigmas, prediction, noise)
+    compiler = _compiler(solver)
+    grid = Problem.of(sigmas, prediction, noise)
+    problem = replace(grid, sigmas=compiler.levels(grid.sigmas))
     at_evaluations = problem.sigmas[:-1]
     return Table(
         t=noise.time(at_evaluations),
         c=noise.input_scale(at_evaluations),
         w=np.ones(problem.steps),
         uncond=all_fresh(problem.steps),
-        X=_COMPILERS[solver][1](problem),
+        X=compiler.rows(problem),
     )

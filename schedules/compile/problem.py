@@ -15,6 +15,7 @@ _NOISE_KINDS: dict[Prediction, tuple[str, ...]] = {
     "v_prediction": ("vp",),
     "sample": ("flow", "vp"),
 }
+_FEW_STEPS = 15
 
 
 class CompileError(ValueError):
@@ -24,6 +25,11 @@ class CompileError(ValueError):
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """A grid and what the network predicts on it.
+
+    Attributes:
+        sigmas: the noise level of each evaluation, and that of the result, shape (steps + 1,), float64.
+        prediction: what the network's output stands for.
+        noise: what a sigma means to the network.
 
     A row stands for a vector in the span of the history [starting noise, y_0, ..., y_{steps-1}], shape (1 + steps,).
     """
@@ -56,8 +62,18 @@ class Problem:
 
     @property
     def steps(self) -> int:
-        """How many steps the grid has."""
+        """How many evaluations there are: one for each step of the grid, save for solvers that lay out their own."""
         return self.sigmas.size - 1
+
+    def usable_order(self, k: int, order: int) -> int:
+        """The order of step k of a multistep solver: what the past allows, 1 on the endless step to sigma 0.
+
+        Below 15 steps the last steps fall back to lower orders too, as released solvers do for stability.
+        """
+        if self.sigmas[k + 1] == 0:
+            return 1
+        ahead = self.steps - k if self.steps < _FEW_STEPS else order
+        return min(order, k + 1, ahead)
 
     def start(self, *, unit_variance: bool) -> FloatArray:
         """An empty X with its first row, the starting noise, filled in; shape (steps + 1, 1 + steps).
@@ -82,6 +98,12 @@ class Problem:
         if self.prediction == "v_prediction":  # c^2 x - sigma c v, Salimans and Ho 2022, appendix D
             clean = state / (1.0 + sigma**2) - sigma / np.sqrt(1.0 + sigma**2) * output
         return clean
+
+    def epsilon(self, k: int, state: FloatArray) -> FloatArray:
+        """The predicted noise at evaluation k, as a row; the network saw `state`."""
+        alpha = self.noise.alpha(self.sigmas[k : k + 1])
+        noise: FloatArray = (state - alpha * self.clean(k, state)) / self.sigmas[k]
+        return noise
 
     def derivative(self, k: int, state: FloatArray) -> FloatArray:
         """dx/dsigma at evaluation k, as a row; the network saw `state`."""

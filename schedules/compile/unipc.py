@@ -1,4 +1,4 @@
-"""UniPC-2: DPM-Solver++-like predictor, and a corrector that takes each output twice for free."""
+"""UniPC: DPM-Solver++-like predictor, and a corrector that takes each output twice for free."""
 
 from __future__ import annotations
 
@@ -7,65 +7,71 @@ from math import factorial
 import numpy as np
 
 from schedules.compile.dpmpp import first_order_row
+from schedules.compile.phi import phi
 from schedules.compile.problem import Problem
 from schedules.table import FloatArray
 
 
-def unipc_2_rows(problem: Problem) -> FloatArray:
-    """UniPC of order 2 with B(h) = e^h - 1, on the predicted clean image; the last predictor is of order 1.
+def unipc_rows(problem: Problem, order: int) -> FloatArray:
+    """UniPC with B(h) = e^h - 1, on the predicted clean image; the last predictors are of lower orders, down to 1.
+
+    Predictors of order p with their corrector give order p + 1.
 
     The network is evaluated at the predicted states, which are the rows of X, shape (steps + 1, 1 + steps); the
     corrected states stay inside (Zhao et al. 2023, algorithms 5 to 8).
     """
     rows = problem.start(unit_variance=True)
     log_snr = problem.noise.log_snr(problem.sigmas)
+    orders = [min(order, k + 1, problem.steps - k) for k in range(problem.steps)]
     corrected = rows[0]
     clean: list[FloatArray] = []
     for k in range(problem.steps):
         clean.append(problem.clean(k, rows[k]))
         if k > 0:
-            corrected = _corrector(problem, k - 1, corrected, clean, log_snr)
-        rows[k + 1] = _predictor(problem, k, corrected, clean, log_snr)
+            corrected = _corrector(problem, k - 1, corrected, _Past(clean[:-1], log_snr, orders[k - 1]), clean[k])
+        rows[k + 1] = _predictor(problem, k, corrected, _Past(clean, log_snr, orders[k]))
     return rows
 
 
-def _predictor(problem: Problem, k: int, state: FloatArray, clean: list[FloatArray], log_snr: FloatArray) -> FloatArray:
-    """UniP: order 2 where there is a past and a further step, else order 1."""
-    if k == 0 or k == problem.steps - 1:
-        return first_order_row(problem, k, state, clean[k])
-    slope = _past_slope(clean, k, log_snr)
-    return first_order_row(problem, k, state, clean[k] + 0.5 * slope)
+class _Past:
+    """The clean images that one step uses: the latest and order - 1 before it.
+
+    Attributes:
+        ratios: their places in units of the step ahead, 0 for the latest and left out, shape (order - 1,), < 0.
+        slopes: the change from the latest, for one step as each of them has it.
+    """
+
+    def __init__(self, clean: list[FloatArray], log_snr: FloatArray, order: int) -> None:
+        k = len(clean) - 1
+        older = range(k - 1, k - order, -1)
+        self.latest = clean[k]
+        self.step = float(log_snr[k + 1] - log_snr[k])
+        self.ratios = np.array([(log_snr[i] - log_snr[k]) / self.step for i in older])
+        self.slopes = [(clean[i] - clean[k]) / ratio for i, ratio in zip(older, self.ratios, strict=True)]
 
 
-def _corrector(problem: Problem, k: int, state: FloatArray, clean: list[FloatArray], log_snr: FloatArray) -> FloatArray:
+def _predictor(problem: Problem, k: int, state: FloatArray, past: _Past) -> FloatArray:
+    """UniP of order 1 + the number of slopes; 2 in the authors' short form, weight 1/2."""
+    count = len(past.slopes)
+    weights = np.full(count, 0.5) if count <= 1 else _weights(past.ratios, past.step)
+    return first_order_row(problem, k, state, past.latest + _sum(weights, past.slopes))
+
+
+def _corrector(problem: Problem, k: int, state: FloatArray, past: _Past, reached: FloatArray) -> FloatArray:
     """UniC: the step from k to k + 1 again, now knowing the clean image predicted at its end."""
-    change = clean[k + 1] - clean[k]
-    if k == 0:
-        return first_order_row(problem, k, state, clean[k] + 0.5 * change)
-    ratio = (log_snr[k - 1] - log_snr[k]) / (log_snr[k + 1] - log_snr[k])  # r_1 < 0
-    first, second = _moments(log_snr[k + 1] - log_snr[k])
-    past_weight = (second - first) / (ratio - 1.0)  # solves [[1, 1], [r_1, 1]] rho = (first, second)
-    slope = past_weight * _past_slope(clean, k, log_snr) + (first - past_weight) * change
-    return first_order_row(problem, k, state, clean[k] + slope)
+    slopes = [*past.slopes, reached - past.latest]
+    weights = np.array([0.5]) if len(slopes) == 1 else _weights(np.append(past.ratios, 1.0), past.step)
+    return first_order_row(problem, k, state, past.latest + _sum(weights, slopes))
 
 
-def _past_slope(clean: list[FloatArray], k: int, log_snr: FloatArray) -> FloatArray:
-    """(x0_{k-1} - x0_k) / r_1: the change over one step as the past has it."""
-    inverse_ratio = float((log_snr[k + 1] - log_snr[k]) / (log_snr[k - 1] - log_snr[k]))
-    return inverse_ratio * (clean[k - 1] - clean[k])
+def _sum(weights: FloatArray, slopes: list[FloatArray]) -> FloatArray | float:
+    return sum((weight * slope for weight, slope in zip(weights, slopes, strict=True)), 0.0)
 
 
-def _moments(step: float) -> tuple[float, float]:
-    """The right sides of the corrector's conditions, n! z phi_{n+1}(z) / (e^z - 1) at z = -step for n = 1, 2."""
-    z = -float(step)
-    return z * _phi(2, z) / np.expm1(z), 2.0 * z * _phi(3, z) / np.expm1(z)
-
-
-def _phi(n: int, z: float) -> float:
-    """phi_n(z) = sum of z^j / (j + n)!, by its series where the closed form would cancel."""
-    if abs(z) < 1.0:
-        return sum(z**j / factorial(j + n) for j in range(20))
-    value = np.expm1(z) / z
-    for k in range(1, n):
-        value = (value - 1.0 / factorial(k)) / z
-    return float(value)
+def _weights(ratios: FloatArray, step: float) -> FloatArray:
+    """Weights rho of the slopes with sum rho_i r_i^(n-1) = n! z phi_{n+1}(z) / (e^z - 1), z = -step, for all n."""
+    z = -step
+    powers = np.arange(len(ratios))
+    moments = [factorial(n) * z * phi(n + 1, z) / np.expm1(z) for n in range(1, len(ratios) + 1)]
+    weights: FloatArray = np.linalg.solve(ratios[None, :] ** powers[:, None], np.array(moments))
+    return weights

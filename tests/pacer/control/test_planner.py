@@ -91,6 +91,16 @@ def test_a_solver_narrows_the_choice() -> None:
     assert plan(ask(steps=6, solver="euler"), REGISTRY, None)[0].schedule == "shapes-64/euler/6"
 
 
+def test_a_solver_with_two_evaluations_a_step_must_be_asked_for() -> None:
+    registry = Registry.of([schedule("heun", {1: 90.0, 6: 90.0}), schedule("ab2", {1: 9.0, 6: 9.0})])
+    assert plan(ask(steps=6), registry, None)[0].schedule == "shapes-64/ab2/6"
+    assert plan(ask(steps=1), registry, None)[0].schedule == "shapes-64/heun/1"  # Euler's single step
+    for wanted in ({"steps": 6, "solver": "heun"}, {"schedule": "shapes-64/heun/6"}):
+        made, table = plan(ask(**wanted), registry, None)
+        assert (made.schedule, made.steps, made.evaluations) == ("shapes-64/heun/6", 6, 22)
+        assert table.evaluations_count == 11
+
+
 def test_without_an_entry_the_models_grid_serves_and_promises_nothing() -> None:
     made, _ = plan(ask(steps=5), REGISTRY, SPEED)
     assert (made.schedule, made.solver, made.predicted_quality_db) == ("uniform", "euler", None)

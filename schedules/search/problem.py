@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 class Field(Protocol):
@@ -52,6 +53,8 @@ class SearchProblem:
         combine: how the two branches become one output.
         time_scale: the network's time at sigma 1 (1000 for diffusers' flow models).
         batch: most rows in one call of the network; bounds memory.
+        gradients: let gradients through the network. What a call keeps for them is its inputs and output alone: it is
+            made again on the way back, so that memory stays that of one call, and counts as two evaluations.
 
     Raises:
         ValueError: guidance without an unconditional branch, or an empty batch.
@@ -64,6 +67,7 @@ class SearchProblem:
     combine: Combine = classifier_free
     time_scale: float = 1000.0
     batch: int = 128
+    gradients: bool = False
 
     def __post_init__(self) -> None:
         if self.noise.ndim < 2 or len(self.noise) == 0:
@@ -88,6 +92,10 @@ class SearchProblem:
         if not 1 <= count <= self.seeds_count:
             raise ValueError(f"count: must be in 1..{self.seeds_count}, is {count}")
         return replace(self, noise=self.noise[:count])
+
+    def differentiable(self) -> SearchProblem:
+        """The same problem with gradients through its outputs, with respect to samples and times."""
+        return replace(self, gradients=True)
 
     def velocity(self, x: Tensor, sigma: float | Sequence[float]) -> Tensor:
         """The guided velocity dx/dsigma, for all seeds at one noise level or at several.
@@ -120,9 +128,26 @@ class SearchProblem:
         return self.combine(conditional, self.branch(self.unconditional, x, t, rows), weight)
 
     def branch(self, field: Field, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-        """One branch's output for any rows, chunk by chunk, shape (B, *latent), float32."""
+        """One branch's output for any rows, chunk by chunk, shape (B, *latent), float32.
+
+        Raises:
+            ValueError: gradients are asked for and the network cuts them off.
+        """
         t, rows = t.to(self.noise.device), rows.to(self.noise.device)
         starts = range(0, len(x), self.batch)
-        with torch.no_grad():
-            chunks = [field(*(part[i : i + self.batch] for part in (x, t, rows))) for i in starts]
+        wanted = self.gradients and torch.is_grad_enabled() and (x.requires_grad or t.requires_grad)
+        call = _call_with_gradients if wanted else _call
+        chunks = [call(field, *(part[i : i + self.batch] for part in (x, t, rows))) for i in starts]
         return torch.cat(chunks).to(self.noise.dtype)
+
+
+def _call(field: Field, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+    with torch.no_grad():
+        return field(x, t, rows)
+
+
+def _call_with_gradients(field: Field, x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+    output = checkpoint(field, x, t, rows, use_reentrant=False)
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        raise ValueError("conditional, unconditional: the network lets no gradients through, as under inference mode")
+    return output

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from schedules.compile import SOLVERS, compile_table
 from schedules.evidence import Evidence, Figure, Provenance, Sha256, Strict, ValidFor
 from schedules.grids import MAX_STEPS
-from schedules.noise import FLOW, NoiseSchedule, vp_of_betas
+from schedules.noise import FLOW, VariancePreserving, vp_of_betas
 from schedules.table import BaseKind, FloatArray, Prediction, Table, UncondMode
 
 __all__ = [
@@ -60,7 +60,7 @@ class BetaSchedule(Strict):
         self.schedule()
         return self
 
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> VariancePreserving:
         """What the compilers take."""
         return vp_of_betas(self.kind, self.beta_start, self.beta_end, self.train_times)
 
@@ -186,6 +186,11 @@ class Schedule(Strict):
         """The table of one of the entries: the stored one, or compiled from its sigmas."""
         return entry.table.table() if entry.table is not None else self._compiled(entry)
 
+    def with_tables(self) -> Self:
+        """The same schedule with every entry's table stored, for readers that have no compiler."""
+        stored = (entry.model_copy(update={"table": StoredTable.of(self.table(entry))}) for entry in self.entries)
+        return self.model_copy(update={"entries": tuple(stored)})
+
     def entry(self, steps: int) -> Entry | None:
         """The entry of a step budget, if there is one."""
         return next((entry for entry in self.entries if entry.steps == steps), None)
@@ -228,8 +233,8 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def write(schedule: Schedule, path: Path) -> None:
-    """Write one artefact, whole or not at all."""
+    """Write one artefact with all its tables, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(schedule.model_dump_json(indent=1) + "\n")
+    unfinished.write_text(schedule.with_tables().model_dump_json(indent=1) + "\n")
     unfinished.replace(path)

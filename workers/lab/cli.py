@@ -17,6 +17,7 @@ from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
 from workers.lab.bench import Bench
 from workers.lab.budget import Found
+from workers.lab.export import export
 from workers.lab.loading import open_model
 from workers.lab.meter import Meter
 from workers.lab.request import BASELINES, SearchRequest, parse_budgets, parse_range
@@ -29,6 +30,7 @@ app = typer.Typer(
     name="schedules", help="Search and show schedules.", no_args_is_help=True, add_completion=False,
     rich_markup_mode=None,
 )  # fmt: skip
+app.command()(export)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _CURVE_SEEDS, _CURVE_STEPS = 16, 60

@@ -32,12 +32,13 @@ def main(settings: Settings, model: str) -> int:
         model: shipped name or local folder.
 
     Returns:
-        The process's exit code.
+        The process's exit code. The process itself ends with 75 when its device is lost: start another.
     """
     # Imported here, so that a wrong setting is told before torch has taken its seconds to load.
     _quieten_libraries()
     import torch
 
+    from workers.device import EXIT_CODE, DeviceLostError
     from workers.models import choose_device, load
     from workers.worker import Worker
 
@@ -57,7 +58,11 @@ def main(settings: Settings, model: str) -> int:
     _stop_with_parent(worker.stop)
     _serve_metrics(settings, metrics)
     _log.info("worker ready", worker=name, model=loaded.id, device=str(device))
-    worker.run()
+    try:
+        worker.run()
+    except DeviceLostError:
+        # At once: what libraries do at a process's end may hang, or end it another way, without their device.
+        os._exit(EXIT_CODE)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from pacer.control.batcher import Batcher, Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
+from workers.device import DeviceLostError, is_lost
 from workers.families.base import Conditioning, Family
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
@@ -70,13 +71,20 @@ class Engine:
         slots: most requests held at once.
         max_rows: most rows of one network call.
         best_effort_slack_s: slack given to jobs without a deadline.
+        last_attempt: from which attempt on, at least the second, a job steps alone: if it is the one that brings its
+            workers down, it takes no other with it.
+
+    `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
     """
 
-    def __init__(self, family: Family, *, slots: int, max_rows: int, best_effort_slack_s: float) -> None:
+    def __init__(
+        self, family: Family, *, slots: int, max_rows: int, best_effort_slack_s: float, last_attempt: int = 3
+    ) -> None:
         self._family = family
         self._runner = Runner(family, slots)
         self._batcher = Batcher(slots, max_rows)
         self._best_effort_slack_s = best_effort_slack_s
+        self._last_attempt = max(2, last_attempt)
         self._held: dict[str, _Held] = {}
         self._prompts: OrderedDict[str, Conditioning] = OrderedDict()
         self.speed = SpeedMeter()
@@ -109,10 +117,11 @@ class Engine:
         except TableError as error:
             return Failed(claim, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
+            _check_device(error, [claim.job.id])
             return Failed(claim, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = started + self._time_left(claim)
-        self._batcher.admit(Request(claim.job.id, spec.shape, rows, deadline))
+        self._batcher.admit(Request(claim.job.id, self._company(claim, spec), rows, deadline))
         now = time.monotonic()
         self._held[claim.job.id] = _Held(claim, started, now, now - started)
         self.speed.encoded(now - started)
@@ -144,6 +153,10 @@ class Engine:
         while len(self._prompts) > _REMEMBERED_PROMPTS:
             self._prompts.popitem(last=False)
         return found
+
+    def _company(self, claim: Claim, spec: Spec) -> Hashable:
+        """What is equal among the jobs that step together."""
+        return spec.shape if claim.attempt < self._last_attempt else (claim.job.id, spec.shape)
 
     def _time_left(self, claim: Claim) -> float:
         waited = (claim.claimed_ms - claim.submitted_ms) / 1000
@@ -183,6 +196,7 @@ class Engine:
         try:
             overflowed = self._runner.step(job_ids)
         except Exception as error:  # noqa: BLE001 -- whatever a network raises must cost no more than its own request
+            _check_device(error, job_ids)
             if len(job_ids) > 1:
                 return [failure for job_id in job_ids for failure in self._step([job_id])]
             return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
@@ -202,6 +216,7 @@ class Engine:
             latents = self._runner.results(job_ids)
             pixels = self._family.decode(latents)
         except Exception as error:  # noqa: BLE001 -- as in _step
+            _check_device(error, job_ids)
             if len(job_ids) > 1:
                 return [ended for job_id in job_ids for ended in self._decode([job_id])]
             return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
@@ -220,6 +235,12 @@ class Engine:
         self._runner.release(job_id)
         denoise_s = decoding_s - held.admitted_s
         return Drawn(held.claim, picture, held.started_s, held.encode_s, denoise_s, decode_s)
+
+
+def _check_device(error: Exception, job_ids: Sequence[str]) -> None:
+    """Raise DeviceLostError where an error is no one job's own."""
+    if is_lost(error):
+        raise DeviceLostError(tuple(job_ids), error) from error
 
 
 def _told(error: Exception) -> str:

@@ -14,6 +14,7 @@ from pacer.metrics import Metrics
 from pacer.settings import Settings
 from workers.beat import Beat
 from workers.delivery import Delivery
+from workers.device import DeviceLostError
 from workers.engine import Engine
 from workers.families.base import Family
 from workers.intake import Intake
@@ -52,6 +53,7 @@ class Worker:
             slots=settings.slots,
             max_rows=settings.max_batch_rows,
             best_effort_slack_s=settings.best_effort_slack_s,
+            last_attempt=settings.max_attempts,
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
@@ -69,13 +71,20 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until `stop`, then drain; whatever ends it, no job is kept."""
+        """Work until `stop`, then drain; whatever ends it, no job is kept.
+
+        Raises:
+            DeviceLostError: the process must end, since no later job could be drawn in it.
+        """
         self._beat.start()
         self._intake.start()
         try:
             while not self._stopping.is_set():
                 self._turn(wait_s=_IDLE_S if not len(self._engine) else 0)
             self._drain()
+        except DeviceLostError as lost:
+            self._abandon(lost)
+            raise
         finally:
             self._leave()
 
@@ -87,11 +96,22 @@ class Worker:
         while len(self._engine) and time.monotonic() < end:
             self._turn(wait_s=0, admitting=False)
 
+    def _abandon(self, lost: DeviceLostError) -> None:
+        """Let go of the jobs that the device failed under, their attempt charged: one of them may be the reason."""
+        _log.error("device lost", jobs=lost.job_ids, detail=str(lost))
+        blamed = [claim for claim in self._ours() if claim.job.id in lost.job_ids]
+        for claim in blamed:
+            self._forget(claim)
+        try:
+            self._queue.abandon(blamed)
+        except PacerError as error:
+            _log.warning("jobs not let go; their leases will run out", detail=error.detail)
+
     def _leave(self) -> None:
-        """Give the rest back, hand in what is drawn, and go; leases do it where the store is away."""
+        """Hand in what is drawn, give the rest back, and go; leases do it where the store is away."""
         self._intake.stop()
-        self._give_back([*(claim for claim, _ in self._engine.progress()), *self._intake.take(0)])
         self._delivery.close()
+        self._give_back(self._ours())
         self._beat.stop()
         try:
             self._queue.retire()
@@ -160,6 +180,11 @@ class Worker:
             held = self._steps.get(claim.job.id)
             if held is not None and held[0].fence == claim.fence:
                 del self._steps[claim.job.id]
+
+    def _ours(self) -> list[Claim]:
+        """Every job that we hold, wherever it is."""
+        with self._lock:
+            return [claim for claim, _ in self._steps.values()]
 
     def _progress(self) -> list[Progress]:
         with self._lock:

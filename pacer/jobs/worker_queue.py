@@ -102,6 +102,11 @@ class WorkerQueue:
         if claims:
             self._run("release", *(part for claim in claims for part in (claim.job.id, claim.fence)))
 
+    def abandon(self, claims: Sequence[Claim]) -> None:
+        """Let jobs go that this worker may be dying of: others may claim them at once, the attempt stays charged."""
+        if claims:
+            self._run("abandon", *(part for claim in claims for part in (claim.job.id, claim.fence)))
+
     def publish_speed(self, speed: WorkerSpeed) -> None:
         """Tell the planner what this worker measured."""
         with store_errors():

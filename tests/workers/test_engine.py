@@ -30,7 +30,7 @@ class Fragile(Field):
         return super().decode(x)
 
 
-def claim_of(prompt: str, *, steps: int = 3, fence: int = 1, job_id: str | None = None) -> Claim:
+def claim_of(prompt: str, *, steps: int = 3, fence: int = 1, attempt: int = 1, job_id: str | None = None) -> Claim:
     sigmas = np.linspace(1, 0, steps + 1)
     table = compile_table("euler", sigmas, "flow")
     plan = Plan("toy", "custom", "euler", steps, steps, tuple(sigmas.tolist()), None, None)
@@ -38,7 +38,7 @@ def claim_of(prompt: str, *, steps: int = 3, fence: int = 1, job_id: str | None 
         id=job_id or new_job_id("toy"), prompt=prompt, negative_prompt="0", seed=1, width=64, height=64,
         guidance_scale=1.0, plan=plan, table=TableMessage.of(table),
     )  # fmt: skip
-    return Claim(job, fence, 1, 0, 0)
+    return Claim(job, fence, attempt, 0, 0)
 
 
 @pytest.fixture

@@ -180,6 +180,41 @@ async def test_a_released_job_rings_the_bell(store, make_job, worker, redis_url,
     assert seconds < 1.0
 
 
+async def test_an_abandoned_job_goes_to_another_worker_at_once_and_stays_charged(store, make_job, worker, timings):
+    jobs = [make_job(), make_job()]
+    await store.submit(jobs, predicted_s=None)
+    dying, heir = worker("dying", max_attempts=2), worker("heir", max_attempts=2)
+    claims = dying.claim(2)
+    dying.abandon(claims[:1])
+    assert dying.beat([progress(claim, 1) for claim in claims]) == {jobs[0].id: "fenced", jobs[1].id: "ok"}
+    assert not dying.finish(claims[0], b"late", timings)
+    [taken] = heir.claim(2)
+    assert (taken.job.id, taken.attempt) == (jobs[0].id, 2)
+    assert taken.fence > claims[0].fence
+    dying.abandon(claims[:1])
+    assert heir.beat([progress(taken, 1)]) == {jobs[0].id: "ok"}, "it is no longer the first worker's to let go"
+
+
+async def test_a_job_that_is_abandoned_at_its_last_attempt_fails(store, make_job, worker):
+    job = make_job()
+    await store.submit([job], predicted_s=None)
+    only = worker("w", max_attempts=2)
+    for _ in range(2):
+        only.abandon(only.claim(1))
+    assert only.claim(1) == []
+    status = await store.status(job.id)
+    assert (status.status, status.error_kind, status.attempt) == ("failed", "worker_failed", 2)
+
+
+async def test_an_abandoned_job_rings_the_bell(store, make_job, worker):
+    await store.submit([make_job()], predicted_s=None)
+    claims = worker("dying").claim(1)
+    worker("dying").abandon(claims)
+    start = time.monotonic()
+    assert worker("next").wait(1.5)
+    assert time.monotonic() - start < 1.0
+
+
 async def test_taken_work_leaves_no_false_alarm(store, make_job, worker):
     await store.submit([make_job() for _ in range(5)], predicted_s=None)
     worker().claim(5)

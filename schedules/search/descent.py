@@ -136,11 +136,9 @@ class Descent:
 
     def _move(self, seeds: Tensor, gradient: Tensor) -> None:
         """Move the student's noise downhill by a quarter of the radius, and back into the ball."""
-        axes = tuple(range(1, gradient.ndim))
-        downhill = -gradient / gradient.norm(dim=axes, keepdim=True).clamp_min(1e-20)
+        downhill = -gradient / _norms(gradient)
         moved = self._moved[seeds] + _STRIDE * self._radius * downhill
-        norms = moved.norm(dim=axes, keepdim=True)
-        self._moved[seeds] = moved * (self._radius / norms.clamp_min(1e-20)).clamp_max(1.0)
+        self._moved[seeds] = moved * (self._radius / _norms(moved)).clamp_max(1.0)
 
     def _loss(self, student: Student, noise: Tensor, seeds: Tensor) -> Tensor:
         final = roll_out_rows(self._problem, student, noise, seeds)
@@ -172,6 +170,12 @@ def _mix(row: Tensor, history: Sequence[Tensor]) -> Tensor:
     for weight, output in zip(row[1:], history[1:], strict=False):
         x = x + weight * output
     return x
+
+
+def _norms(latents: Tensor) -> Tensor:
+    """The norm of each seed's latent, never 0, shape (B, 1, ...)."""
+    norms: Tensor = torch.linalg.vector_norm(latents.flatten(1), dim=1)
+    return norms.clamp_min(1e-20).reshape(-1, *(1,) * (latents.ndim - 1))
 
 
 def _slow_down(optimiser: torch.optim.Optimizer) -> None:

@@ -35,8 +35,8 @@ def ld3(
     gaps are softmaxed in sigma here, since the published log signal-to-noise has no ends on a flow; the loss is the
     error in latents instead of a perceptual network's; RMSprop serves both phases.
 
-    Each budget of S steps takes about 1.5 x rounds x seeds x S evaluations forwards and half as many backwards: 64
-    seeds, 12 rounds and 8 steps are 9,300 and, with the way back, about two minutes at 150 a second. Memory: 2 S + 1
+    Each budget of S steps takes 1.75 x rounds x seeds x S guided steps, since each is made again on the way back, which
+    costs as much once more: 64 seeds, 12 rounds and 8 steps are 10,800, and the time of 15,400. Memory: 2 S + 1
     latents for each seed of a batch, and the network's activations for one call.
 
     Args:

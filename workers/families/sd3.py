@@ -59,22 +59,22 @@ class Sd3Family:
         )
         return [Sd3Text(*pair) for pair in zip(tokens.to(self._dtype), pooled.to(self._dtype), strict=True)]
 
-    @torch.inference_mode()
     def denoise(
         self,
         x: Float32[Tensor, "rows channels height width"],
         t: Float32[Tensor, "rows"],
         conditioning: Sequence[Sd3Text],
     ) -> Float32[Tensor, "rows channels height width"]:
-        """The velocity at each row's own time."""
-        output: Tensor = self._transformer(
-            hidden_states=x.to(self._dtype),
-            timestep=t,
-            encoder_hidden_states=torch.stack([text.tokens for text in conditioning]),
-            pooled_projections=torch.stack([text.pooled for text in conditioning]),
-            return_dict=False,
-        )[0]
-        return output.float()
+        """The velocity at each row's own time; carries gradients if the samples or the times do."""
+        with torch.inference_mode(not (x.requires_grad or t.requires_grad)):
+            output: Tensor = self._transformer(
+                hidden_states=x.to(self._dtype),
+                timestep=t,
+                encoder_hidden_states=torch.stack([text.tokens for text in conditioning]),
+                pooled_projections=torch.stack([text.pooled for text in conditioning]),
+                return_dict=False,
+            )[0]
+            return output.float()
 
     def combine(
         self,

@@ -83,6 +83,21 @@ def test_moved_noise_stays_in_its_ball(calibration: SearchProblem, calibration_t
     assert (moved[12:] == 0).all()
 
 
+def test_latents_may_have_any_shape(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    def pictures(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        return calibration.conditional(x.flatten(1), t, rows).reshape(x.shape)
+
+    shape = (64, 2, 4, 4)
+    states = calibration_teacher.states.reshape(-1, *shape)
+    teacher = replace(calibration_teacher, states=states)
+    problem = replace(calibration, noise=calibration.noise.reshape(shape), conditional=pictures)
+    found = [log_gaps(shifted(3, 3.0)) for _ in range(2)]
+    for gaps, of, seeds in zip(found, (calibration_teacher, teacher), (calibration, problem), strict=True):
+        descent = Descent(of, seeds, 3, DescentOptions(seeds=16, radius=0.02))
+        descent.run(lambda gaps=gaps: student(levels(gaps)), [gaps], torch.optim.Adam([gaps], lr=0.01), 2)  # type: ignore[misc]
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
 def test_the_parameters_that_validation_liked_best_remain(
     calibration: SearchProblem, calibration_teacher: Teacher
 ) -> None:

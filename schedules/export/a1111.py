@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedules.artefact import Entry, Schedule
-from schedules.export.k_diffusion import A1111_NAMES, sampler_name
+from schedules.export.k_diffusion import A1111_NAMES, sampler_name, start_notes
 from schedules.export.parts import Export, decimals, title
 
 _SCRIPT = '''\
@@ -46,4 +46,5 @@ def export_a1111(schedule: Schedule, entry: Entry) -> Export:
         steps=entry.steps,
         sigmas=decimals(entry.sigma_array()),
     )
-    return Export(text, (f"Save as extensions/pacer/scripts/<name>.py; sampling method: {sampler}.",))
+    place = f"Save as extensions/pacer/scripts/<name>.py; sampling method: {sampler}."
+    return Export(text, (place, *start_notes(schedule, entry)))

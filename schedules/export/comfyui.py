@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedules.artefact import Entry, Schedule
-from schedules.export.k_diffusion import COMFYUI_NAMES, sampler_name
+from schedules.export.k_diffusion import COMFYUI_NAMES, sampler_name, start_notes
 from schedules.export.parts import Export, decimals, title
 
 
@@ -17,5 +17,6 @@ def export_comfyui(schedule: Schedule, entry: Entry) -> Export:
     notes = (
         title(schedule, entry),
         f"Paste into ManualSigmas and sample with SamplerCustom and KSamplerSelect: {sampler}.",
+        *start_notes(schedule, entry),
     )
     return Export(decimals(entry.sigma_array()) + "\n", notes)

@@ -27,3 +27,11 @@ def sampler_name(schedule: Schedule, entry: Entry, target: str, names: dict[str,
     if schedule.solver not in names:
         raise refusal(schedule, entry, target, f"it has no sampler that is {schedule.solver}")
     return names[schedule.solver]
+
+
+def start_notes(schedule: Schedule, entry: Entry) -> tuple[str, ...]:
+    """A note where these programs start from other noise than the table: a flow's, scaled to its first sigma."""
+    first = entry.sigmas[0]
+    if schedule.prediction != "flow" or first == 1:
+        return ()
+    return (f"The table starts from unit noise at sigma {first:g}; this program scales the noise by {first:g} first.",)

@@ -175,6 +175,14 @@ def test_comfyui_takes_all_sigmas_and_is_told_the_sampler():
     assert "dpmpp_2m" in done.notes[1]
 
 
+@pytest.mark.parametrize("target", ["comfyui", "a1111"])
+def test_other_noise_at_the_start_is_told(target):
+    late = schedule_of("euler", [0.96, 0.5, 0.0])
+    assert "scales the noise by 0.96 first" in export(late, late.entries[0], target).notes[-1]
+    full = schedule_of("euler", FLOW_SIGMAS)
+    assert not any("scales the noise" in note for note in export(full, full.entries[0], target).notes)
+
+
 @dataclass
 class Scheduler:
     """As modules/sd_schedulers.py has it."""

@@ -74,8 +74,8 @@ def beta(
 def kl_optimal(steps: int, sigma_min: float = STOCK_SIGMA_MIN, sigma_max: float = 1.0) -> FloatArray:
     """Equal steps in arctan(sigma / (1 - sigma)), then 0 (Sabour et al. 2024, "Align Your Steps").
 
-    The optimum for Gaussian data of unit variance under the KL upper bound that Align Your Steps minimises; there it is
-    stated for the ratio of noise to data, which is sigma / (1 - sigma) in a flow.
+    Of all grids with these ends the one on which Euler's method (DDIM) comes nearest to Gaussian data of unit variance;
+    the paper states it for the ratio of noise to data, which is sigma / (1 - sigma) in a flow.
     """
     _check_range(sigma_min, sigma_max)
     least, most = np.arctan2((sigma_min, sigma_max), (1.0 - sigma_min, 1.0 - sigma_max))

@@ -86,6 +86,18 @@ def test_kl_optimal_levels_are_equal_angles_of_noise_against_data(steps):
     np.testing.assert_allclose(np.diff(angles), np.diff(angles)[0], atol=1e-12)
 
 
+@given(gaps=st.lists(st.floats(0.05, 1), min_size=2, max_size=12))
+def test_kl_optimal_is_best_for_euler_on_gaussian_data(gaps):
+    def spread(sigmas):  # what is left of unit variance after Euler's steps along v = (sigma - alpha) / variance x
+        alpha, gap = 1 - sigmas[:-1], np.diff(sigmas)
+        return np.prod(1 + gap * (sigmas[:-1] - alpha) / (alpha**2 + sigmas[:-1] ** 2))
+
+    best = grids.kl_optimal(len(gaps) + 1, sigma_min=0.02)[:-1]
+    rival = np.append(1.0, 1.0 - 0.98 * np.cumsum(gaps) / np.sum(gaps))
+    exact = np.hypot(0.98, 0.02)
+    assert abs(spread(best) - exact) <= abs(spread(rival) - exact) + 1e-12
+
+
 @given(steps=st.integers(3, 50), location=st.floats(-1, 1), scale=st.floats(0.2, 2))
 def test_laplace_levels_are_equal_shares_of_scipys_distribution(steps, location, scale):
     sigmas = grids.laplace(steps, location, scale, sigma_min=0.01)[:-1]

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from schedules.search.shortest_path import ShortestPath, shortest_paths
+from schedules.search.method import Sampler, Samplers
+from schedules.search.problem import SearchProblem
+from schedules.search.shortest_path import ShortestPath, shortest_grids, shortest_paths
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray
+
+
+def boss(teacher: Teacher, problem: SearchProblem, budgets: Sequence[int], *, solver: str = "euler") -> Samplers:
+    """BOSS (Nguyen et al. 2024, the dynamic programme over additive one-step errors).
+
+    No evaluation beside the teacher's. Memory: a few latents for each seed beside the teacher.
+
+    Args:
+        teacher: the calibration seeds' trajectories.
+        problem: the same seeds; not evaluated.
+        budgets: numbers of steps, in 1..N.
+        solver: what samples on the grids; the costs are those of Euler's method, as in the paper.
+
+    Raises:
+        ValueError: a budget beyond the teacher's grid.
+    """
+    del problem
+    grids = shortest_grids(edge_costs(teacher), teacher.sigmas, budgets)
+    return {steps: Sampler.compiled(solver, sigmas) for steps, sigmas in grids.items()}
 
 
 def edge_costs(teacher: Teacher) -> FloatArray:

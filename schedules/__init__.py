@@ -4,6 +4,7 @@ table, grids, noise      the sampler as a matrix; noise levels; what a noise lev
 compile                  (solver, sigmas) -> table
 artefact, evidence       the stored form, strictly checked
 registry, shipped        all artefacts at hand
+export                   artefact -> other programs' conventions
 probe                    stock diffusers scheduler -> table (torch)
 search                   finding better sigmas (torch)
 """

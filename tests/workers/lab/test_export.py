@@ -31,7 +31,7 @@ def test_a_registry_of_ones_own_comes_first(tmp_path, capsys: pytest.CaptureFixt
     main(Settings(), ["export", "shapes-64/euler/2", "--to=json", f"--out={place}"])
     main(Settings(), ["export", "shapes-64/euler/2", "--to=a1111", f"--registry={tmp_path}"])
     assert "STEPS = 2" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="there are 2$"):
+    with pytest.raises(ValueError, match=r"there are 2$"):
         main(Settings(), ["export", "shapes-64/euler/3", "--to=json", f"--registry={tmp_path}"])
 
 

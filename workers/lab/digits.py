@@ -1,0 +1,97 @@
+"""digits-8 for the lab: an epsilon-prediction model, seen as a flow."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schedules.coordinates import to_network
+from schedules.search.problem import Field
+from schedules.search.wrapped import VelocityOf
+from schedules.table import FloatArray, Table
+from workers.digits.network import DIGITS, FOLDER, NO_DIGIT, DigitsNetwork, load_network, noise_schedule
+from workers.lab.model import LabModel, Pixels
+from workers.lab.prompts import SplitName
+from workers.models import weights_sha256
+
+NAME = "digits-8"
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPrompts:
+    """The ten digits in turn, beginning anywhere; seeds alone tell the splits apart."""
+
+    def draw(self, split: SplitName, count: int, seed: int) -> tuple[str, ...]:
+        """`count` digits, each as one character."""
+        first = random.Random(f"{split} {seed}").randrange(DIGITS)
+        return tuple(str((first + k) % DIGITS) for k in range(count))
+
+
+def digits_model(folder: Path = FOLDER) -> LabModel:
+    """The shipped model as a flow; prompts are "0" to "9", and "" for any digit.
+
+    Args:
+        folder: where the network lies, in the layout of `python -m workers.digits.train`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    network = load_network(folder)
+    return LabModel(
+        name=NAME,
+        revision=None,
+        weights_sha256=weights_sha256(folder),
+        dtype="float32",
+        size=(8, 8),
+        guidance_scale=1.5,
+        latent_shape=(1, 8, 8),
+        device=torch.device("cpu"),
+        field=lambda prompts: VelocityOf(epsilon_field(network, prompts), "epsilon", noise_schedule()),
+        decode=_decode,
+        prompts=DigitPrompts(),
+    )
+
+
+def epsilon_field(network: DigitsNetwork, prompts: Sequence[str]) -> Field:
+    """The network itself under each seed's prompt: unit variance and training times in, noise out.
+
+    Raises:
+        ValueError: a prompt is no digit.
+    """
+    labels = torch.tensor([_label(prompt) for prompt in prompts])
+
+    def field(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
+        noise: Tensor = network(x, t, labels[rows]).sample
+        return noise
+
+    return field
+
+
+def own_table(table: Table, levels: FloatArray) -> Table:
+    """A table that was found on the flow as one over the network's own outputs.
+
+    Args:
+        table: in flow coordinates.
+        levels: the noise level of each evaluation and of the result, shape (E + 1,).
+    """
+    return to_network(table, levels, "epsilon", noise_schedule())
+
+
+def _label(prompt: str) -> int:
+    if prompt == "":
+        return NO_DIGIT
+    if prompt not in [str(digit) for digit in range(DIGITS)]:
+        raise ValueError(f"prompt: must be a digit, or empty for any, is {prompt!r}")
+    return int(prompt)
+
+
+def _decode(latents: Tensor) -> Pixels:
+    """Dark ink on white paper, shape (B, 8, 8, 3), uint8."""
+    grey = ((1 - latents[:, 0].clamp(-1, 1)) * 127.5).round().to(torch.uint8)
+    return np.asarray(grey[..., None].expand(-1, -1, -1, 3).numpy()).copy()

@@ -100,6 +100,7 @@ def test_each_request_gets_what_the_definition_says() -> None:
         "skipped": spec(4, seed=4, guidance=2.0, modes=("skipped", "fresh", "reused", "skipped")),
         "one": spec(1, seed=5, guidance=1.5),
         "long": spec(60, seed=6, solver="dpmpp-2m"),
+        "two evaluations a step": spec(5, seed=7, solver="heun", guidance=1.5),
     }
     for name, result in run(asked).items():
         expected = by_hand(asked[name])

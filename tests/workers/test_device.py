@@ -11,13 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pacer.jobs.connection import connect
 from pacer.jobs.messages import TERMINAL
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.metrics import make_metrics
 from pacer.settings import Settings
 from tests.workers.test_engine import claim_of, run
 from tests.workers.test_runner import Field
-from tests.workers.test_worker import FAST, make_job, served_folder, settings, status, submit, wait_until
+from tests.workers.test_worker import (
+    FAST,
+    MODEL,
+    make_job,
+    running,
+    served_folder,
+    settings,
+    status,
+    submit,
+    wait_until,
+)
 from workers.device import EXIT_CODE, DeviceLostError, is_lost
 from workers.engine import Drawn, Engine
+from workers.worker import Worker
 
 __all__ = ["served_folder", "settings"]
 
@@ -98,6 +112,22 @@ def test_on_its_first_attempt_no_job_is_kept_apart(last_attempt: int) -> None:
         engine.admit(claim_of("0.5", steps=1))
     assert [type(one) for one in run(engine)] == [Drawn] * 3
     assert engine.turn().stepped == ()
+
+
+def test_a_job_that_breaks_every_device_fails_in_the_end_and_takes_no_other_with_it(settings: Settings) -> None:
+    patient = settings.model_copy(update={"lease_s": 300.0, "max_attempts": 3})
+    good = [make_job(3, seed=n, prompt="0.5", negative_prompt="0") for n in range(3)]
+    bad = make_job(3, prompt="7", negative_prompt="0")
+    submit(patient, [good[0], bad, *good[1:]])
+    for _ in range(patient.max_attempts):
+        queue = WorkerQueue(connect(str(patient.redis_url)), patient, MODEL, "breaking")
+        with pytest.raises(DeviceLostError):
+            Worker(Breaking("denoise"), queue, patient, make_metrics("worker"), MODEL).run()
+    with running(Breaking("denoise"), patient):  # type: ignore[arg-type]
+        wait_until(lambda: all(status(patient, job).status in TERMINAL for job in (*good, bad)))
+    assert [status(patient, job).status for job in good] == ["completed"] * 3
+    found = status(patient, bad)
+    assert (found.status, found.error_kind, found.attempt) == ("failed", "worker_failed", 3)
 
 
 def start(settings: Settings, folder: Path, breaks: Path) -> subprocess.Popen[bytes]:

@@ -78,7 +78,7 @@ BAD_VALUES = [
     ("model", "", "model: String should match"),
     ("model", "../../etc", "model: String should match"),
     ("solver", "Euler Fast", "solver: String should match"),
-    ("solver", "heun", "entries.0.table: must be stored; 'heun' has no compiler"),
+    ("solver", "rk45", "entries.0.table: must be stored; 'rk45' has no compiler"),
     ("order", 2, "order: euler has order 1, is 2"),
     ("order", "1", "order: Input should be a valid integer"),
     ("prediction", "noise", "prediction: Input should be 'flow', 'epsilon', 'v_prediction' or 'sample'"),
@@ -137,6 +137,8 @@ def places(value, prefix=""):
 def test_nonsense_anywhere_is_refused_with_the_fields_name(place, value):
     free_text = {"code_version", "dtype", "method", "quantization", "revision"}
     if value == "\x00" and place.split(".")[-1] in free_text:
+        return
+    if value == {"odd": 1} and place == "provenance.parameters":  # those are the method's own
         return
     with pytest.raises(ArtefactError) as refused:
         parse(json.dumps(with_value(document(), place, value)), source="it.json")

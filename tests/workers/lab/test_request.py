@@ -23,7 +23,7 @@ def test_broken_budgets_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"solver": "heun"}, "solver: must be one of euler"),
+        ({"solver": "rk45"}, "solver: must be one of euler"),
         ({"budgets": (4, 2)}, "budgets: must rise"),
         ({"grid": 6, "teacher_steps": 60}, r"path_budget: must be in 1\.\.6"),
         ({"teacher_steps": 50}, "teacher_steps: must be a multiple of the grid's 40"),

@@ -92,12 +92,15 @@ def test_solvers_of_log_snr_are_the_same_sampler_in_both_coordinates(solver, gap
     assert changed.difference(Table(own.t, own.c, own.w, own.uncond, own.X * scale), tolerance=1e-9) is None
 
 
-def test_euler_on_a_flow_is_ddim():
-    levels = np.array([0.9, 0.5, 0.2, 0.0])
+@pytest.mark.parametrize("end", [0.0, 0.1])
+def test_euler_on_a_flow_is_ddim(end):
+    levels = np.array([0.9, 0.5, 0.2, end])
     euler = to_network(compile_table("euler", levels, "flow"), levels, "v_prediction", VP)
     ddim = compile_table("ddim", exploding_sigmas(levels, VP), "v_prediction", VP)
     np.testing.assert_allclose(euler.X[:, 1:], ddim.X[:, 1:], atol=1e-12)
     np.testing.assert_allclose(euler.t, ddim.t)
+    back = to_flow(ddim, levels, "v_prediction", VP)
+    np.testing.assert_allclose(back.X[:, 1:], compile_table("euler", levels, "flow").X[:, 1:], atol=1e-12)
 
 
 def test_pure_noise_is_given_to_the_network_as_its_largest_level():

@@ -93,6 +93,18 @@ class SearchProblem:
             raise ValueError(f"count: must be in 1..{self.seeds_count}, is {count}")
         return replace(self, noise=self.noise[:count])
 
+    def drop(self, count: int) -> SearchProblem:
+        """The same problem without its first `count` seeds."""
+        if not 0 <= count < self.seeds_count:
+            raise ValueError(f"count: must be in 0..{self.seeds_count - 1}, is {count}")
+        negative = self.unconditional
+        return replace(
+            self,
+            noise=self.noise[count:],
+            conditional=_later(self.conditional, count),
+            unconditional=None if negative is None else _later(negative, count),
+        )
+
     def differentiable(self) -> SearchProblem:
         """The same problem with gradients through its outputs, with respect to samples and times."""
         return replace(self, gradients=True)
@@ -151,3 +163,8 @@ def _call_with_gradients(field: Field, x: Tensor, t: Tensor, rows: Tensor) -> Te
     if not isinstance(output, Tensor) or not output.requires_grad:
         raise ValueError("conditional, unconditional: the network lets no gradients through, as under inference mode")
     return output
+
+
+def _later(field: Field, count: int) -> Field:
+    """A network whose first seed is another one's seed `count`."""
+    return lambda x, t, rows: field(x, t, rows + count)

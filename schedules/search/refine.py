@@ -22,6 +22,9 @@ from schedules.table import FloatArray, Table
 Compile = Callable[[FloatArray], Table]
 """From noise levels to the table of one solver."""
 
+Draw = Callable[[FloatArray, Rollout | None], Rollout]
+"""From noise levels to what their sampler draws on the calibration seeds; an earlier rollout may lend its outputs."""
+
 _LEAST_GAP = 1e-4
 
 
@@ -79,12 +82,14 @@ class Refined:
 
     Attributes:
         sigmas: its noise levels, shape (steps + 1,), float64.
+        table: the sampler over them.
         calibration_error: pooled final error on the calibration seeds.
         validation_error: pooled final error on the validation seeds.
         evaluations: network evaluations spent on each calibration seed.
     """
 
     sigmas: FloatArray
+    table: Table
     calibration_error: float
     validation_error: float
     evaluations: int
@@ -118,9 +123,28 @@ def refine(
     Raises:
         ValueError: levels that do not fall to 0.
     """
+
+    def draw(levels: FloatArray, after: Rollout | None) -> Rollout:
+        return roll_out(calibration.problem, compile_table(levels), after=after)
+
+    return refine_drawn(sigmas, draw, calibration, validation, options)
+
+
+def refine_drawn(
+    sigmas: FloatArray,
+    draw: Draw,
+    calibration: Split,
+    validation: Split,
+    options: RefineOptions | None = None,
+) -> Refined:
+    """The same for samplers that are more than a formula: `draw` makes the table on the calibration seeds.
+
+    Raises:
+        ValueError: levels that do not fall to 0.
+    """
     if (np.diff(sigmas) >= 0).any() or sigmas[-1] != 0:
         raise ValueError("sigmas: must fall strictly and end in 0 to be refined")
-    return _Refinement(sigmas, compile_table, calibration, validation, options or RefineOptions()).run()
+    return _Refinement(sigmas, draw, calibration, validation, options or RefineOptions()).run()
 
 
 def resample(sigmas: FloatArray, steps: int) -> FloatArray:
@@ -154,28 +178,29 @@ class _Refinement:
     """The coordinate search; a point is (log-gaps, log of the start)."""
 
     def __init__(
-        self, sigmas: FloatArray, compile_table: Compile, calibration: Split, validation: Split, options: RefineOptions
+        self, sigmas: FloatArray, draw: Draw, calibration: Split, validation: Split, options: RefineOptions
     ) -> None:
-        self._compile, self._options = compile_table, options
+        self._draw, self._options = draw, options
         self._calibration, self._validation = calibration, validation
         self._steps = len(sigmas) - 1
         self._spent = 0
         self._latest: Rollout | None = None
         self._point = np.append(np.log(np.maximum(-np.diff(sigmas) / sigmas[0], _LEAST_GAP)), np.log(sigmas[0]))
-        self._start = sigmas
-        self._value = self._measure(sigmas)
+        self._value, drawn = self._measure(sigmas)
+        self._best = drawn.table
+        self._best_sigmas = sigmas
         directions = [np.append(mode, 0.0) for mode in cosine_modes(self._steps, options.modes)]
         if options.free_start:
             directions.append(np.append(np.zeros(self._steps), 0.1))  # the start moves by a tenth of a log-gap
         self._directions = directions
 
     def run(self) -> Refined:
-        best = self._refined(self._start)
+        best = self._refined()
         moves = [self._options.step] * len(self._directions)
         idle = 0
         while self._directions and idle < self._options.patience and self._can_afford() and self._wide(moves):
             moves = [self._search_along(d, h) for d, h in zip(self._directions, moves, strict=True)]
-            found = self._refined(self._sigmas(self._point))
+            found = self._refined()
             idle = 0 if found.validation_error < best.validation_error else idle + 1
             best = found if idle == 0 else best
         return best
@@ -205,23 +230,26 @@ class _Refinement:
         """The error at a point; the search moves there if it is the least so far."""
         if point[-1] > 0:  # the start cannot lie above pure noise
             return float("inf")
-        value = self._measure(self._sigmas(point))
+        sigmas = self._sigmas(point)
+        value, drawn = self._measure(sigmas)
         if value < self._value:
             self._point, self._value = point, value
+            self._best, self._best_sigmas = drawn.table, sigmas
         return value
 
-    def _measure(self, sigmas: FloatArray) -> float:
-        self._latest = roll_out(self._calibration.problem, self._compile(sigmas), after=self._latest)
+    def _measure(self, sigmas: FloatArray) -> tuple[float, Rollout]:
+        self._latest = self._draw(sigmas, self._latest)
         self._spent += self._latest.evaluated
-        return self._calibration.error(self._latest.final, log=self._options.log)
+        return self._calibration.error(self._latest.final, log=self._options.log), self._latest
 
     def _sigmas(self, point: FloatArray) -> FloatArray:
         gaps = np.exp(point[:-1] - point[:-1].max())
         return _levels(np.maximum(gaps, _LEAST_GAP), float(np.exp(point[-1])))
 
-    def _refined(self, sigmas: FloatArray) -> Refined:
-        validation = grid_errors(self._validation, [sigmas], self._compile, log=self._options.log)[0]
-        return Refined(sigmas, self._value, validation, self._spent)
+    def _refined(self) -> Refined:
+        drawn = roll_out(self._validation.problem, self._best)
+        validation = self._validation.error(drawn.final, log=self._options.log)
+        return Refined(self._best_sigmas, self._best, self._value, validation, self._spent)
 
 
 def _vertex(back: float, middle: float, ahead: float) -> float | None:

@@ -44,6 +44,15 @@ class Teacher:
             return self.final
         return self.states[node] - float(self.sigmas[node]) * self.velocities[node]
 
+    def state_at(self, sigma: float) -> Tensor:
+        """The samples at any noise level, linear between the nodes as Euler's steps are, shape (M, *latent)."""
+        if not self.sigmas[-1] <= sigma <= self.sigmas[0]:
+            raise ValueError(f"sigma: must be in {self.sigmas[-1]}..{self.sigmas[0]}, is {sigma}")
+        after = int(np.clip(np.searchsorted(-self.sigmas, -sigma), 1, self.nodes_count))
+        before = after - 1
+        share = float((self.sigmas[before] - sigma) / (self.sigmas[before] - self.sigmas[after]))
+        return torch.lerp(self.states[before], self.states[after], share)
+
     def take(self, count: int) -> Teacher:
         """The trajectories of the first `count` seeds only."""
         return Teacher(self.sigmas, self.states[:, :count], self.velocities[:, :count], self.steps)

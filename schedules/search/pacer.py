@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -80,41 +80,58 @@ def search_pacer(
         kept = max(1, 2 * problem.seeds_count // 3)
         validation = Split(problem.drop(kept), teacher.final[kept:])
         problem, teacher, calibration = problem.take(kept), teacher.take(kept), None
-    search = _Search(teacher, calibration or Split(problem, teacher.final), validation, chosen)
+    search = PacerSearch(teacher, calibration or Split(problem, teacher.final), validation, chosen)
     results: dict[int, Refined] = {}
     for steps in budgets:
-        results[steps] = search.budget(steps, results)
+        smaller = [resample(results[max(results)].sigmas, steps)] if results else []
+        results[steps] = search.budget(steps, smaller)
         if found:
             found(steps, results[steps])
     return {steps: Sampler(result.sigmas, result.table) for steps, result in results.items()}
 
 
-class _Search:
+class PacerSearch:
+    """The method, budget by budget.
+
+    Args:
+        teacher: the calibration seeds' trajectories.
+        calibration: the same seeds, and where final errors are compared.
+        validation: other seeds, for the choice.
+        options: the switches.
+    """
+
     def __init__(self, teacher: Teacher, calibration: Split, validation: Split, options: PacerOptions) -> None:
         self._teacher, self._calibration, self._validation = teacher, calibration, validation
         self._options = options
         self._span = TeacherSpan.of(teacher)
         self._sensitivity = measure_sensitivity(calibration.problem, teacher)
 
-    def budget(self, steps: int, known: dict[int, Refined]) -> Refined:
-        """Rounds of weighing the seeds and moving the grid; the round that was best on the validation seeds."""
-        sigmas = self._start(steps, known)
+    def budget(self, steps: int, starts: Sequence[FloatArray] = (), *, evaluations: int | None = None) -> Refined:
+        """Rounds of weighing the seeds and moving the grid; the round that was best on the validation seeds.
+
+        Args:
+            steps: the budget.
+            starts: grids to begin with, beside the one-pass grid and shifted ones.
+            evaluations: guided evaluations of each round for each seed, in place of the options'.
+        """
+        options = self._options.refine
+        if evaluations is not None:
+            options = replace(options, evaluations=evaluations)
+        sigmas = self._start(steps, starts)
         drawn = self._fit(sigmas)
         rounds: list[Refined] = []
         for _ in range(self._options.rounds):
             draw = self._weighted(drawn)
-            refined = refine_drawn(sigmas, draw, self._calibration, self._validation, self._options.refine)
+            refined = refine_drawn(sigmas, draw, self._calibration, self._validation, options)
             rounds.append(refined)
             sigmas = refined.sigmas
             drawn = roll_out(self._calibration.problem, refined.table)
         return min(rounds, key=lambda refined: refined.validation_error)
 
-    def _start(self, steps: int, known: dict[int, Refined]) -> FloatArray:
-        """The best of shifted grids, the one-pass grid and the curve of the nearest smaller budget."""
+    def _start(self, steps: int, starts: Sequence[FloatArray]) -> FloatArray:
+        """The best of shifted grids, the one-pass grid and the given ones, on a few seeds."""
         grids = [shifted(steps, shift) for shift in _SHIFTS]
-        grids.append(best_grids(self._span, grids, self._sensitivity, self._options.fit))
-        if known:
-            grids.append(resample(known[max(known)].sigmas, steps))
+        grids += [best_grids(self._span, grids, self._sensitivity, self._options.fit), *starts]
         few = self._calibration.take(min(self._options.screen, self._calibration.problem.seeds_count))
         paths = self._teacher.take(few.problem.seeds_count)
         drawn = [fit_rows(few.problem, paths, grid, self._options.fit) for grid in grids]

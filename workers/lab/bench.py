@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from schedules.compile import compile_table
+from schedules.grids import GRIDS
 from schedules.search import refine
 from schedules.search.evaluate import ROUNDING
+from schedules.search.method import Sampler
+from schedules.search.pacer import PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table
@@ -58,9 +61,25 @@ class Bench:
         """The solver's table."""
         return compile_table(self.request.solver, sigmas, "flow")
 
+    def baselines(self, steps: int) -> dict[str, Sampler]:
+        """What a budget is compared with, by name."""
+        pairs = {name: self.request.baseline(name) for name in self.request.baselines}
+        return {name: Sampler.compiled(solver, GRIDS[grid](steps)) for name, (solver, grid) in pairs.items()}
+
     def pixels(self, latents: Tensor) -> Pixels:
         """Latents (n, *latent) decoded batch by batch, shape (n, height, width, 3), uint8."""
         return np.concatenate([self.model.decode(part) for part in latents.split(self.request.batch)])
+
+    @property
+    def learning(self) -> PacerOptions:
+        """The switches of a search for coefficients."""
+        refine_options = refine.RefineOptions(evaluations=self.request.refine, log=self.request.log)
+        return PacerOptions(refine=refine_options, screen=self.request.screen)
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What makes the result of a search."""
+        return {**self.calibration.key, "validation": self.validation.key, "request": repr(self.request)}
 
     def compared(self, split: Split) -> refine.Split:
         """A split as the refinement takes it, in the request's measure."""
@@ -74,8 +93,9 @@ class Bench:
 
     @cached_property
     def calibration(self) -> Split:
-        """Seeds that decide about moves; their teacher keeps every node of the grid."""
-        return self._split("calibration", self.request.seeds, self.request.grid)
+        """Seeds that decide about moves; their teacher keeps the nodes of the grid, or all where states are fitted."""
+        request = self.request
+        return self._split("calibration", request.seeds, request.teacher_steps if request.learned else request.grid)
 
     @cached_property
     def validation(self) -> Split:

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from schedules.grids import GRIDS
-from schedules.search.refine import Compile, RefineOptions, Split, grid_errors, refine
+from schedules.search.method import Sampler
+from schedules.search.refine import Compile, Refined, RefineOptions, Split, grid_errors, refine
+from schedules.search.rollout import roll_out
 from schedules.table import FloatArray
+from workers.lab.found import SEARCHED, Found
 from workers.lab.request import SearchRequest
-from workers.lab.store import Json
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The grid of one budget.
-
-    Attributes:
-        sigmas: shape (steps + 1,), float64.
-        source: "searched", or the name of the baseline that the validation seeds preferred.
-        validation_error: pooled final error on the validation seeds, in the request's measure.
-        baseline_error: the same of the best baseline.
-    """
-
-    sigmas: FloatArray
-    source: str
-    validation_error: float
-    baseline_error: float
-
-    def record(self) -> Json:
-        """As plain numbers."""
-        return {
-            "sigmas": self.sigmas.tolist(),
-            "source": self.source,
-            "validation_error": self.validation_error,
-            "baseline_error": self.baseline_error,
-        }
-
-    @classmethod
-    def of(cls, record: Json) -> Found:
-        """Read back."""
-        errors = [float(str(record[name])) for name in ("validation_error", "baseline_error")]
-        return cls(np.array(record["sigmas"], dtype=np.float64), str(record["source"]), *errors)
 
 
 def search_budget(
@@ -52,6 +21,7 @@ def search_budget(
     validation: Split,
     request: SearchRequest,
     *,
+    baselines: Mapping[str, Sampler],
     refine_evaluations: int,
 ) -> Found:
     """Refine the best of the starts and the baselines; the validation seeds say whether that was worth it.
@@ -62,18 +32,42 @@ def search_budget(
         calibration: decides about moves.
         validation: decides what is kept.
         request: the switches.
+        baselines: other grids under the same solver, by name.
         refine_evaluations: network evaluations of the refinement, per calibration seed; 0 only chooses.
     """
-    names = list(request.baselines)
-    baselines = [GRIDS[name](len(starts[0]) - 1) for name in names]
-    errors = np.array(
-        grid_errors(calibration.take(request.screen), [*starts, *baselines], compile_table, log=request.log)
-    )
-    start = [*starts, *baselines][int(errors.argmin())]
+    grids = [*starts, *(baseline.sigmas for baseline in baselines.values())]
+    errors = grid_errors(calibration.take(request.screen), grids, compile_table, log=request.log)
     options = RefineOptions(evaluations=refine_evaluations, log=request.log, free_start=request.free_start)
-    found = refine(start, compile_table, calibration, validation, options)
-    best = int(errors[len(starts) :].argmin())
-    baseline_error = grid_errors(validation, [baselines[best]], compile_table, log=request.log)[0]
-    if baseline_error <= found.validation_error:
-        return Found(baselines[best], names[best], baseline_error, baseline_error)
-    return Found(found.sigmas, "searched", found.validation_error, baseline_error)
+    refined = refine(grids[int(np.argmin(errors))], compile_table, calibration, validation, options)
+    return keep_better(refined, baselines, errors[len(starts) :], validation, request)
+
+
+def baseline_errors(baselines: Mapping[str, Sampler], calibration: Split, request: SearchRequest) -> list[float]:
+    """The pooled final error of each baseline on the screening seeds."""
+    few = calibration.take(request.screen)
+    drawn = [roll_out(few.problem, baseline.table) for baseline in baselines.values()]
+    return [few.error(each.final, log=request.log) for each in drawn]
+
+
+def keep_better(
+    refined: Refined,
+    baselines: Mapping[str, Sampler],
+    errors: Sequence[float],
+    validation: Split,
+    request: SearchRequest,
+) -> Found:
+    """What was found, or the best baseline where that is as good on the validation seeds.
+
+    Args:
+        refined: what was found.
+        baselines: by name.
+        errors: of each baseline on calibration seeds, which choose the best one.
+        validation: decides between the two.
+        request: the switches.
+    """
+    name, best = list(baselines.items())[int(np.argmin(errors))]
+    drawn = roll_out(validation.problem, best.table)
+    baseline_error = validation.error(drawn.final, log=request.log)
+    if baseline_error <= refined.validation_error:
+        return Found(best, name, baseline_error, baseline_error)
+    return Found(Sampler(refined.sigmas, refined.table), SEARCHED, refined.validation_error, baseline_error)

@@ -13,14 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pacer.models import load as load_card
 from pacer.settings import Settings
 from schedules.artefact import Schedule, write
+from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
 from workers.lab.bench import Bench
-from workers.lab.budget import Found
 from workers.lab.export import export
+from workers.lab.found import Found
 from workers.lab.loading import open_model
 from workers.lab.meter import Meter
-from workers.lab.request import BASELINES, SearchRequest, parse_budgets, parse_range
+from workers.lab.request import BASELINES, LEARNED, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(export)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
+_BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
 _CURVE_SEEDS, _CURVE_STEPS = 16, 60
 
 
@@ -56,7 +58,10 @@ def search(
     context: typer.Context,
     *,
     model: Annotated[str | None, typer.Option(help="A shipped model or a local folder; the first served.")] = None,
-    solver: Annotated[str, typer.Option(help="Whose grids: euler, ab2, ab3, ddim, dpmpp-2m or unipc-2.")] = "euler",
+    method: Annotated[
+        Literal["grid", "pacer"], typer.Option(help="Search the noise levels of a solver, or coefficients with them.")
+    ] = "grid",
+    solver: Annotated[str | None, typer.Option(help=f"Whose grids: {', '.join(SOLVERS)}; euler by default.")] = None,
     budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
     guidance_range: Annotated[
@@ -69,11 +74,14 @@ def search(
     path_budget: Annotated[int, typer.Option(help="Most steps of the path search.")] = _DEFAULT.path_budget,
     teacher_steps: Annotated[int, typer.Option(help="The teacher's Euler steps.")] = _DEFAULT.teacher_steps,
     refine: Annotated[int, typer.Option(help="Evaluations per seed to refine a budget with.")] = _DEFAULT.refine,
+    screen: Annotated[int, typer.Option(help="Calibration seeds that choose among starts.")] = _DEFAULT.screen,
     cost: Annotated[Literal["x0", "x"], typer.Option(help="What paths are ranked by.")] = _DEFAULT.cost,
     pooling: Annotated[Literal["log", "mean"], typer.Option(help="Geometric or plain mean over seeds.")] = "log",
     measure: Annotated[Literal["pixels", "latents"], typer.Option(help="Whose error to refine.")] = _DEFAULT.measure,
     free_start: Annotated[bool, typer.Option(help="Let grids begin below pure noise.")] = False,
-    baselines: Annotated[str, typer.Option(help="Grids to compare with.")] = ",".join(BASELINES),
+    baselines: Annotated[
+        str | None, typer.Option(help='Grids to compare with; pairs such as "ab2 shift3" for --method pacer.')
+    ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted search.")] = False,
@@ -82,24 +90,32 @@ def search(
 ) -> None:
     """Search a model's grids and write the artefact with its evidence."""
     settings: Settings = context.obj
-    wanted = parse_budgets(budgets)
+    wanted, sought = parse_budgets(budgets), _solver(method, solver)
     lab = open_model(model or settings.models[0], settings, prompts)
     request = SearchRequest(
-        solver, wanted, lab.guidance_scale if guidance is None else guidance,
+        sought, wanted, lab.guidance_scale if guidance is None else guidance,
         guidance_range=None if guidance_range is None else parse_range(guidance_range),
         seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
-        refine=refine, screen=min(seeds, _DEFAULT.screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
+        refine=refine, screen=min(seeds, screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
         path_budget=min(grid, path_budget), cost=cost, free_start=free_start, measure=measure, log=pooling == "log",
-        baselines=tuple(baselines.split(",")), batch=batch,
+        baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
     )  # fmt: skip
     console = Console()
     with _progress(console) as progress:
         bench = Bench(lab, request, LabStore(data), Meter(progress))
         schedule = search_schedule(bench, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
-    path = artefact_path(out, lab.name, solver)
+    path = artefact_path(out, lab.name, sought)
     write(schedule, path)
     _print_summary(console, schedule)
     console.print(f"written to {path}; {bench.meter.evaluations} network evaluations")
+
+
+def _solver(method: Literal["grid", "pacer"], solver: str | None) -> str:
+    if method == "grid":
+        return solver or "euler"
+    if solver not in (None, LEARNED):
+        raise ValueError(f"solver: --method pacer learns its own, called {LEARNED!r}; leave {solver!r} out")
+    return LEARNED
 
 
 def _progress(console: Console) -> Progress:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from workers.lab.bench import Bench
 
+_LEARNED_STARTS = 6
+
 
 def expectation(bench: Bench) -> float:
     """The whole run."""
@@ -14,8 +16,10 @@ def expectation(bench: Bench) -> float:
 
 
 def paths_cost(bench: Bench) -> float:
-    """The path search: every node in every round, for each candidate."""
+    """The path search: every node in every round, for each candidate; learned coefficients do without."""
     request = bench.request
+    if request.learned:
+        return 0.0
     candidates = 2 if request.cost == "x0" else 1
     rounds = min(request.path_budget, request.budgets[-1])
     return candidates * request.grid * rounds * request.path_seeds * bench.branches
@@ -24,9 +28,10 @@ def paths_cost(bench: Bench) -> float:
 def budget_cost(bench: Bench, steps: int) -> float:
     """One budget: rollouts of starts and baselines on a few seeds, the refinement, its validation."""
     request = bench.request
-    screened = (len(request.baselines) + 2) * request.screen
+    starts, rounds = (_LEARNED_STARTS, bench.learning.rounds) if request.learned else (2, 1)
+    screened = (len(request.baselines) + starts) * request.screen
     refined = max(request.refine, steps) if request.is_anchor(steps) else steps
-    return (steps * (screened + 3 * request.seeds) + refined * request.seeds) * bench.branches
+    return (steps * (screened + 3 * request.seeds) + rounds * refined * request.seeds) * bench.branches
 
 
 def evidence_cost(bench: Bench, steps: int) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from workers.lab.bench import Bench
-from workers.lab.budget import Found
 from workers.lab.evidence import Evidences
+from workers.lab.found import Found
 
 _SEEDS = 32
 _BUDGETS = (4, 8, 16)  # few, middling and many steps stand for all
@@ -39,7 +39,7 @@ def _holds(bench: Bench, found: Mapping[int, Found], scale: float) -> bool:
     there = Bench(bench.model, request, bench.store, bench.meter)
     evidences = Evidences(there)
     for steps in (steps for steps in _BUDGETS if steps in found):
-        evidence = evidences.of(found[steps].sigmas)
+        evidence = evidences.of(found[steps].sampler)
         if any(figure.mean > evidence.psnr_db.mean for figure in evidence.baselines_psnr_db.values()):
             return False
     return True

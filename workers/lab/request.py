@@ -14,13 +14,28 @@ Measure = Literal["pixels", "latents"]
 BASELINES = ("uniform", "stock", "shift3", "karras", "beta")
 """The grids that evidence compares with: uniform, the model's own at shift 1, SD3's shift, Karras and beta."""
 
+LEARNED = "learned"
+"""In place of a solver: the coefficients are searched too."""
+
+LEARNED_BASELINES = (
+    "euler uniform",
+    "euler shift3",
+    "ab2 shift2",
+    "ab2 shift3",
+    "dpmpp-2m shift2",
+    "dpmpp-2m shift3",
+    "unipc-2 shift2",
+    "unipc-2 shift3",
+)
+"""What learned coefficients are compared with: solvers on grids."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """One search.
 
     Attributes:
-        solver: whose grids are searched, one of SOLVERS for flow models.
+        solver: whose grids are searched, one of SOLVERS for flow models, or LEARNED.
         budgets: numbers of steps, rising.
         guidance_scale: at which the schedules will be used.
         guidance_range: least and most scale that the schedules should serve; checked, and narrowed where they fail;
@@ -38,7 +53,7 @@ class SearchRequest:
         free_start: let grids begin below sigma 1.
         measure: refine and choose by the error of decoded pixels, as evidence has it, or of latents.
         log: pool errors by the geometric mean, that is, rank by mean PSNR.
-        baselines: grids to compare with.
+        baselines: grids to compare with under the same solver; "SOLVER GRID" where coefficients are searched.
         batch: most rows in one call of the network.
     """
 
@@ -63,8 +78,8 @@ class SearchRequest:
     batch: int = 128
 
     def __post_init__(self) -> None:
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
+        if self.solver not in (*SOLVERS, LEARNED):
+            raise ValueError(f"solver: must be one of {', '.join((*SOLVERS, LEARNED))}, is {self.solver!r}")
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)) or self.budgets[0] < 1:
             raise ValueError(f"budgets: must rise from 1 or more without repeats, are {self.budgets}")
         low, high = self.guidance_range or (self.guidance_scale, self.guidance_scale)
@@ -79,9 +94,25 @@ class SearchRequest:
                 raise ValueError(f"{name}: must be in 1..{self.seeds} (the seeds), is {getattr(self, name)}")
         if not self.baselines:
             raise ValueError("baselines: must name at least one grid")
-        unknown = [name for name in self.baselines if name not in GRIDS]
-        if unknown:
-            raise ValueError(f"baselines: must be of {', '.join(GRIDS)}, {unknown[0]!r} is not")
+        for name in self.baselines:
+            self.baseline(name)
+
+    @property
+    def learned(self) -> bool:
+        """Whether the coefficients are searched too."""
+        return self.solver == LEARNED
+
+    def baseline(self, name: str) -> tuple[str, str]:
+        """The solver and the grid of a baseline.
+
+        Raises:
+            ValueError: there is no such solver or grid.
+        """
+        solver, _, grid = name.rpartition(" ") if self.learned else (self.solver, " ", name)
+        if solver not in SOLVERS or grid not in GRIDS:
+            form = "SOLVER GRID" if self.learned else "GRID"
+            raise ValueError(f"baselines: must be {form}, with a grid of {', '.join(GRIDS)}; {name!r} is not")
+        return solver, grid
 
     def is_anchor(self, steps: int) -> bool:
         """Whether a budget is searched on its own: all up to 8, even ones up to 16, every fourth up to 32, and so on.

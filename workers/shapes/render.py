@@ -39,10 +39,7 @@ def layout(prompt: Prompt, rng: np.random.Generator) -> tuple[Placed, ...]:
     count = len(prompt.things)
     while True:
         radii = rng.uniform(*_RADII[count], size=count)
-        if prompt.kind == "count":
-            centres = _ring(count, rng)
-        else:
-            centres = [_free_centre(radius, rng) for radius in radii]
+        centres = _ring(count, rng) if prompt.kind == "count" else [_free_centre(radius, rng) for radius in radii]
         placed = tuple(
             Placed(thing, x, y, radius) for thing, (x, y), radius in zip(prompt.things, centres, radii, strict=True)
         )

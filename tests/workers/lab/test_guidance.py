@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from schedules.search.method import Sampler
 from workers.lab.bench import Bench
-from workers.lab.budget import Found
+from workers.lab.found import Found
 from workers.lab.guidance import holding_range
 from workers.lab.request import SearchRequest, parse_range
 from workers.lab.search import search_schedule
@@ -28,7 +29,7 @@ def test_a_wish_is_granted_where_no_baseline_is_better(bench_of: MakeBench, requ
 
 def test_where_a_baseline_is_better_the_range_gives_up(bench_of: MakeBench, request_: SearchRequest) -> None:
     bench = bench_of(replace(request_, budgets=(4,), guidance_range=(1.0, 2.0)))
-    spoilt = Found(np.array([1.0, 0.999, 0.998, 0.997, 0.0]), "searched", 1.0, 1.0)
+    spoilt = Found(Sampler.compiled("euler", np.array([1.0, 0.999, 0.998, 0.997, 0.0])), "searched", 1.0, 1.0)
     assert holding_range(bench, {4: spoilt}) == (request_.guidance_scale, request_.guidance_scale)
 
 

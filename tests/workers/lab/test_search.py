@@ -10,8 +10,8 @@ from schedules.grids import uniform
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from workers.lab.bench import Bench
-from workers.lab.budget import Found
-from workers.lab.request import Measure, SearchRequest
+from workers.lab.found import Found
+from workers.lab.request import LEARNED, LEARNED_BASELINES, Measure, SearchRequest
 from workers.lab.search import search_schedule
 
 MakeBench = Callable[[SearchRequest], Bench]
@@ -109,3 +109,22 @@ def test_other_seeds_give_another_search(bench_of: MakeBench, request_: SearchRe
     assert first.entries[2].sigmas != second.entries[2].sigmas
     assert np.allclose(first.entries[2].sigmas, second.entries[2].sigmas, atol=0.2)
     assert second.provenance.calibration_seed_offset == 500
+
+
+def test_learned_coefficients_are_stored_and_beat_every_solver(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, solver=LEARNED, budgets=(3, 4), baselines=LEARNED_BASELINES, refine=30)
+    schedule = search_schedule(bench_of(request))
+    assert schedule.solver == LEARNED
+    for entry in schedule.entries:
+        assert entry.table is not None
+        assert entry.evidence is not None
+        best = max(figure.mean for figure in entry.evidence.baselines_psnr_db.values())
+        assert entry.evidence.psnr_db.mean > best
+
+
+def test_a_learned_search_resumes_without_the_network(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, solver=LEARNED, budgets=(2,), baselines=("euler uniform",), refine=8)
+    first = search_schedule(bench_of(request))
+    again = bench_of(request)
+    assert search_schedule(again, resume=True).entries == first.entries
+    assert again.meter.evaluations == 0

@@ -1,0 +1,97 @@
+"""What a method gives for one budget, and how it draws seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from schedules.artefact import StoredTable
+from schedules.search.gotta_go_fast import Adaptive, AdaptiveOptions, draw_adaptively
+from schedules.search.method import Sampler
+from schedules.search.problem import SearchProblem
+from schedules.search.rollout import roll_out
+from schedules.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveChoice:
+    """Step sizes of each seed's own.
+
+    Attributes:
+        tolerance: the relative tolerance.
+        first_step: the first try, in sigma.
+    """
+
+    tolerance: float
+    first_step: float
+
+    @classmethod
+    def of(cls, found: Adaptive) -> AdaptiveChoice:
+        """What a search found."""
+        return cls(found.tolerance, found.options.first_step)
+
+
+Candidate = Sampler | AdaptiveChoice
+Candidates = Mapping[int, Candidate]
+"""One for each budget that a method has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a candidate drew.
+
+    Attributes:
+        final: the samples, shape (M, *latent).
+        evaluations: forwards of the network for one image, the mean where seeds differ.
+    """
+
+    final: Tensor
+    evaluations: float
+
+
+def draw(problem: SearchProblem, candidate: Candidate) -> Drawn:
+    """Draw every seed."""
+    if isinstance(candidate, Sampler):
+        return Drawn(roll_out(problem, candidate.table).final, table_evaluations(candidate.table, problem))
+    options = AdaptiveOptions(first_step=candidate.first_step)
+    adaptive = draw_adaptively(problem, candidate.tolerance, options)
+    return Drawn(adaptive.final, adaptive.mean_evaluations * (2 if problem.guided else 1))
+
+
+def table_evaluations(table: Table, problem: SearchProblem) -> float:
+    """Forwards for one image: one for each row, and one more where the unconditional output is made afresh."""
+    return float(table.evaluations_count + (table.uncond.count("fresh") if problem.guided else 0))
+
+
+def steps_of(candidate: Candidate, budget: int) -> int:
+    """The table's rows; the budget where there is no table."""
+    return candidate.table.evaluations_count if isinstance(candidate, Sampler) else budget
+
+
+def packed(candidate: Candidate) -> dict[str, object]:
+    """As plain numbers, exactly."""
+    if isinstance(candidate, AdaptiveChoice):
+        return {"tolerance": candidate.tolerance, "first_step": candidate.first_step}
+    table = StoredTable.of(candidate.table).model_dump()
+    return {"sigmas": candidate.sigmas.tolist(), "table": table}
+
+
+def pack_all(candidates: Candidates) -> str:
+    """All budgets as JSON."""
+    return json.dumps({str(budget): packed(candidate) for budget, candidate in candidates.items()})
+
+
+def unpack_all(text: str) -> dict[int, Candidate]:
+    """Read back."""
+    return {int(budget): _unpacked(record) for budget, record in json.loads(text).items()}
+
+
+def _unpacked(record: dict[str, object]) -> Candidate:
+    if "tolerance" in record:
+        return AdaptiveChoice(float(str(record["tolerance"])), float(str(record["first_step"])))
+    table = StoredTable.model_validate_json(json.dumps(record["table"])).table()
+    return Sampler(np.array(record["sigmas"], dtype=np.float64), table)

@@ -8,30 +8,33 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pacer.models import load as load_card
 from pacer.settings import Settings
 from schedules.artefact import Schedule, write
 from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
+from workers.lab import bench_cli
 from workers.lab.bench import Bench
 from workers.lab.export import export
 from workers.lab.found import Found
-from workers.lab.loading import open_model
+from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
+from workers.lab.progress import progress_bar
 from workers.lab.request import BASELINES, LEARNED, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
 from workers.lab.store import LabStore
+from workers.lab.verify import verify
 
 app = typer.Typer(
     name="schedules", help="Search and show schedules.", no_args_is_help=True, add_completion=False,
     rich_markup_mode=None,
 )  # fmt: skip
 app.command()(export)
+app.command()(bench_cli.bench)
+app.command()(verify)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
@@ -101,7 +104,7 @@ def search(
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
     )  # fmt: skip
     console = Console()
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         bench = Bench(lab, request, LabStore(data), Meter(progress))
         schedule = search_schedule(bench, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
     path = artefact_path(out, lab.name, sought)
@@ -116,11 +119,6 @@ def _solver(method: Literal["grid", "pacer"], solver: str | None) -> str:
     if solver not in (None, LEARNED):
         raise ValueError(f"solver: --method pacer learns its own, called {LEARNED!r}; leave {solver!r} out")
     return LEARNED
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, refresh_per_second=2)
 
 
 def _tell(console: Console, steps: int, found: Found) -> None:
@@ -160,14 +158,9 @@ def show(
 
 def _change(schedule: Schedule, settings: Settings, prompts: Path | None, store: LabStore) -> LocalChange:
     """The teacher's curve at the schedule's guidance, on a few held-out seeds."""
-    lab = open_model(_served_as(schedule.model, settings), settings, prompts)
+    lab = open_model(served_as(schedule.model, settings), settings, prompts)
     guidance = float(schedule.provenance.parameters["guidance_scale"])
     seeds = seed_set(lab.prompts, "held-out", _CURVE_SEEDS, 0)
     key = {"curve": lab.weights_sha256, "prompts": seeds.prompts_sha256, "guidance_scale": guidance}
     problem = lab.problem(seeds, guidance_scale=guidance, batch=_CURVE_SEEDS)
     return LocalChange.of(store.teacher(key, lab.device, lambda: run_teacher(problem, _CURVE_STEPS)))
-
-
-def _served_as(model: str, settings: Settings) -> str:
-    """The name or folder under which the settings serve a model's id; the id itself where they do not."""
-    return next((name for name in settings.models if load_card(name).id == model), model)

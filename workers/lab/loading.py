@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pacer.models import load as load_card
 from pacer.settings import Settings
 from schedules.search.problem import Field
 from workers.families.base import Family
@@ -39,6 +40,11 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     if loaded.card.prediction != "flow":
         raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
     return lab_model(loaded, _prompts(loaded.id, prompts))
+
+
+def served_as(model: str, settings: Settings) -> str:
+    """The name or folder under which the settings serve a model's id; the id itself where they do not."""
+    return next((name for name in settings.models if load_card(name).id == model), model)
 
 
 def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:

@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from schedules.artefact import Schedule
+from schedules.evidence import Evidence, Figure
+from workers.lab.bench import Bench
+from workers.lab.request import SearchRequest
+from workers.lab.search import search_schedule
+from workers.lab.verify import Verdict, verify_entry
+
+MakeBench = Callable[[SearchRequest], Bench]
+
+
+def verdict(bench: Bench, schedule: Schedule) -> Verdict:
+    entry = schedule.entries[0]
+    return verify_entry(bench.model, schedule, entry, bench.store, bench.meter, seeds=48, seed_offset=7_000)
+
+
+@pytest.fixture
+def bench(bench_of: MakeBench, request_: SearchRequest) -> Bench:
+    return bench_of(replace(request_, budgets=(4,)))
+
+
+def test_a_true_claim_holds_on_other_seeds(bench: Bench) -> None:
+    schedule = search_schedule(bench)
+    found = verdict(bench, schedule)
+    assert found.failures == ()
+    assert found.measured.seed_offset == found.claimed.seed_offset + 7_000
+    assert found.measured.psnr_db.mean == pytest.approx(found.claimed.psnr_db.mean, abs=2.0)
+    assert found.measured.psnr_db != found.claimed.psnr_db
+
+
+def test_a_claim_of_too_much_quality_does_not_hold(bench: Bench) -> None:
+    schedule = search_schedule(bench)
+    assert any("is claimed" in failure for failure in verdict(bench, boasting(schedule, 10.0)).failures)
+
+
+def test_a_claim_to_beat_a_better_baseline_does_not_hold(bench: Bench) -> None:
+    schedule = search_schedule(bench)
+    worse = schedule.entries[0].model_copy(update={"sigmas": (1.0, 0.999, 0.998, 0.997, 0.0), "table": None})
+    spoilt = schedule.model_copy(update={"entries": (worse,)})
+    assert any("was said to be worse" in failure for failure in verdict(bench, spoilt).failures)
+
+
+def test_other_weights_are_refused(bench: Bench) -> None:
+    schedule = search_schedule(bench).model_copy(update={"weights_sha256": "f" * 64})
+    with pytest.raises(ValueError, match="other weights"):
+        verdict(bench, schedule)
+
+
+def test_an_entry_without_evidence_claims_nothing(bench: Bench) -> None:
+    schedule = search_schedule(bench)
+    silent = schedule.model_copy(update={"entries": (schedule.entries[0].model_copy(update={"evidence": None}),)})
+    with pytest.raises(ValueError, match="nothing to verify"):
+        verdict(bench, silent)
+
+
+def boasting(schedule: Schedule, more_db: float) -> Schedule:
+    entry = schedule.entries[0]
+    assert isinstance(entry.evidence, Evidence)
+    claim = entry.evidence.psnr_db
+    higher = Figure(mean=claim.mean + more_db, low=claim.low + more_db, high=claim.high + more_db)
+    evidence = entry.evidence.model_copy(update={"psnr_db": higher})
+    return schedule.model_copy(update={"entries": (entry.model_copy(update={"evidence": evidence}),)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from schedules.coordinates import to_network
 from schedules.search.problem import Field
 from schedules.search.wrapped import VelocityOf
 from schedules.table import FloatArray, Table
+from workers.digits.data import Digits, load_digits
+from workers.digits.export import recognised
 from workers.digits.network import DIGITS, FOLDER, NO_DIGIT, DigitsNetwork, load_network, noise_schedule
 from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import SplitName
@@ -55,6 +58,7 @@ def digits_model(folder: Path = FOLDER) -> LabModel:
         field=lambda prompts: VelocityOf(epsilon_field(network, prompts), "epsilon", noise_schedule()),
         decode=_decode,
         prompts=DigitPrompts(),
+        score=share_recognised,
     )
 
 
@@ -81,6 +85,18 @@ def own_table(table: Table, levels: FloatArray) -> Table:
         levels: the noise level of each evaluation and of the result, shape (E + 1,).
     """
     return to_network(table, levels, "epsilon", noise_schedule())
+
+
+def share_recognised(prompts: Sequence[str], pixels: Pixels) -> float:
+    """The share of pictures whose nearest real digit is the one that was asked for; empty prompts have none."""
+    asked = [index for index, prompt in enumerate(prompts) if prompt]
+    pictures = 1 - torch.from_numpy(pixels[asked, ..., 0]).float() / 127.5
+    return recognised(pictures, torch.tensor([_label(prompts[index]) for index in asked]), _real_digits())
+
+
+@cache
+def _real_digits() -> Digits:
+    return load_digits()[0]
 
 
 def _label(prompt: str) -> int:

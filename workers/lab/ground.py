@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
-from schedules.artefact import Schedule
 from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
 from schedules.search.teacher import Teacher
-from workers.lab.subject import Levels, Subject, chunks
+from workers.lab.subject import Levels, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,41 +19,35 @@ class Ground:
 
     Attributes:
         problem: the seeds.
-        fine: the teacher at all its nodes.
+        teach: makes their teacher.
         stride: of how many of these nodes the coarser teacher of path searches keeps one.
         levels: from latents to what is compared, on a scale of 0 to 255.
         floor: squared errors in levels below this mean nothing.
-        registry: the model's artefacts that hold for this run, by solver.
     """
 
     problem: SearchProblem
-    fine: Teacher
+    teach: Callable[[], Teacher]
     stride: int
     levels: Levels
     floor: float
-    registry: Mapping[str, Schedule] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, subject: Subject, problem: SearchProblem, teach: Callable[[], Teacher], stride: int) -> Self:
+        """A subject's calibration seeds."""
+        return cls(problem, teach, stride, lambda latents: subject.view(latents, problem.batch), subject.floor)
+
+    @cached_property
+    def fine(self) -> Teacher:
+        """The teacher at all its nodes; made when the first search needs it."""
+        return self.teach()
 
     @property
     def coarse(self) -> Teacher:
         """The teacher at fewer nodes, for methods whose cost grows with their number."""
-        kept = slice(None, None, self.stride)
-        return Teacher(self.fine.sigmas[kept], self.fine.states[kept], self.fine.velocities[kept], self.fine.steps)
+        fine, every = self.fine, slice(None, None, self.stride)
+        return Teacher(fine.sigmas[every], fine.states[every], fine.velocities[every], fine.steps)
 
     def split(self, start: int, stop: int) -> Split:
-        """Some of the seeds as the refinement takes them, compared in levels."""
+        """Seeds from `start` to before `stop` as the refinement takes them, compared in levels."""
         problem = self.problem.take(stop).drop(start)
         return Split(problem, self.levels(self.fine.final[start:stop]), self.levels, floor=self.floor)
-
-
-def ground_of(
-    subject: Subject, problem: SearchProblem, teacher: Teacher, stride: int, registry: Mapping[str, Schedule]
-) -> Ground:
-    """The ground of a subject's calibration seeds."""
-    return Ground(
-        problem,
-        teacher,
-        stride,
-        lambda latents: chunks(latents, problem.batch, subject.view),
-        subject.floor,
-        registry,
-    )

@@ -1,91 +1,94 @@
-"""The table of methods: what each is called, what kind it is, and how it gets its samplers."""
+"""The catalogue of methods and how a command names them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
-from schedules.grids import GRIDS, shifted
-from schedules.search.method import Sampler
-from workers.lab.candidate import Candidate, Candidates
-from workers.lab.ground import Ground
-from workers.lab.searches import Cost, no_cost
+from schedules.artefact import Schedule
+from schedules.compile import SOLVERS
+from schedules.grids import GRIDS
+from schedules.published.tables import names as published_names
+from workers.lab.listed import KINDS, LEARNED, Listed
+from workers.lab.searches import SEARCHES, pacer_method, search_method
+from workers.lab.tabled import grid_method, published_method, registry_method, stock_method
 
-Kind = Literal["grid", "stock", "published", "search", "pacer"]
-KINDS: tuple[Kind, ...] = ("grid", "stock", "published", "search", "pacer")
-
-SHIFTS = (1.0, 1.5, 2.0, 3.0, 5.0)
-"""Of these each stock solver has the best, chosen for each budget on calibration seeds."""
-
-LEARNED = "learned"
-_EXTRA = ("karras+dpmpp-2m", "beta+dpmpp-2m", "kl-optimal+dpmpp-2m")
-_PUBLISHED = (
-    "ays-sd1", "ays-sdxl", "gits-1.15", "gits-ld3-dpmpp", "gits-ld3-ipndm", "neural-solver", "oss-flux", "oss-wan",
-    "oss-chroma",
-)  # fmt: skip
+_GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "grid": (*_GRIDS, "karras+dpmpp-2m", "beta+dpmpp-2m", "kl-optimal+dpmpp-2m"),
+    "stock": tuple(SOLVERS),
+    "published": (
+        "ays-sd1", "ays-sdxl", "gits-1.15", "gits-ld3-dpmpp", "gits-ld3-ipndm", "neural-solver", "oss-flux",
+        "oss-wan", "oss-chroma",
+    ),
+    "search": (*SEARCHES, "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m", "kbest+dpmpp-2m", "cma_es+dpmpp-2m"),
+}  # fmt: skip
 
 
-def any_budget(budget: int) -> bool:
-    """A method for every number of steps."""
-    return budget >= 1
+class Catalogue:
+    """The methods of one run.
 
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """One method.
-
-    Attributes:
-        name: of its rows.
-        kind: of its rows.
-        solver: that samples; "learned" where coefficients belong to the method.
-        find: from the calibration seeds and budgets to samplers.
-        allows: which budgets it has.
-        together: whether one search finds all smaller budgets too; otherwise each is searched alone.
-        evaluates: whether the search is worth keeping on disk.
-        reads_teacher: whether the teacher is part of its cost.
-        cost: guided steps of the search, roughly.
-        servable: whether the engine can serve it.
-        options: the switches, as they go into the name of what is kept on disk.
+    Args:
+        registry: the model's artefacts that hold for this run.
+        search_pacer: search Pacer's own method anew instead of reading it from the registry.
     """
 
-    name: str
-    kind: Kind
-    solver: str
-    find: Callable[[Ground, Sequence[int]], Candidates]
-    allows: Callable[[int], bool] = any_budget
-    together: bool = False
-    evaluates: bool = False
-    reads_teacher: bool = False
-    cost: Cost = field(default=no_cost)
-    servable: bool = True
-    options: str = ""
+    def __init__(self, registry: Iterable[Schedule] = (), *, search_pacer: bool = False) -> None:
+        self._registered = {_registered_name(schedule): schedule for schedule in registry}
+        self._search_pacer = search_pacer
+
+    def choose(self, text: str) -> tuple[Listed, ...]:
+        """Methods by name: all, registry (its entries and the stock solvers), a kind, or names, NAME+SOLVER too.
+
+        Args:
+            text: names with commas between them.
+
+        Raises:
+            ValueError: no such method; names what there is.
+        """
+        names = [name for part in text.split(",") for name in self._expanded(part.strip())]
+        return tuple(self.method(name) for name in dict.fromkeys(names))
+
+    def method(self, name: str) -> Listed:
+        """One method.
+
+        Raises:
+            ValueError: there is none of this name, or it cannot have this solver.
+        """
+        if name == "pacer" and self._search_pacer:
+            return pacer_method()
+        if name in self._registered:
+            return registry_method(self._registered[name], name)
+        if name == "pacer":
+            raise ValueError("methods: the registry has no entries of pacer for this model; --search-pacer finds some")
+        base, plus, solver = name.partition("+")
+        chosen = solver if plus else None
+        if base in _GRIDS:
+            return grid_method(_GRIDS[base], chosen or "euler", name)
+        if base in SEARCHES:
+            return search_method(base, chosen, name)
+        if base in published_names():
+            return published_method(base, chosen, name)
+        if name in SOLVERS:
+            return stock_method(name)
+        raise ValueError(f"methods: no method {name!r}; there are all, registry, {', '.join((*KINDS, *self.names()))}")
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that needs no solver."""
+        known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *self._own())
+        return tuple(dict.fromkeys(known))
+
+    def _own(self) -> tuple[str, ...]:
+        """Pacer's rows and those of the registry's other artefacts."""
+        pacer = ("pacer",) if self._search_pacer or "pacer" in self._registered else ()
+        return (*pacer, *(name for name in self._registered if name != "pacer"))
+
+    def _expanded(self, name: str) -> Sequence[str]:
+        if name == "all":
+            return (*self._own(), *(each for names in _GROUPS.values() for each in names))
+        if name == "registry":
+            return (*self._own(), *_GROUPS["stock"])
+        return _GROUPS.get(name, (name,))
 
 
-def grid_method(grid: str, solver: str = "euler") -> Listed:
-    """A grid under a formula solver."""
-
-    def find(_: Ground, budgets: Sequence[int]) -> Candidates:
-        return {steps: Sampler.compiled(solver, GRIDS[grid](steps)) for steps in budgets}
-
-    return Listed(_called(grid, solver, "euler"), "grid", solver, find, _budgets_of(solver))
-
-
-def stock_method(solver: str) -> Listed:
-    """A stock solver with its best shift."""
-
-    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
-        split = ground.split(0, ground.problem.seeds_count)
-
-        def best(budget: int) -> Candidate:
-            samplers = [Sampler.compiled(solver, shifted(_grid_steps(solver, budget), shift)) for shift in SHIFTS]
-            drawn = (split.error(_final(ground, sampler), log=True) for sampler in samplers)
-            return min(zip(drawn, range(len(samplers)), samplers, strict=True))[2]
-
-        return {budget: best(budget) for budget in budgets}
-
-    def cost(seeds: int, _: int, budgets: Sequence[int]) -> float:
-        return len(SHIFTS) * seeds * sum(budgets)
-
-    name = f"stock {solver}"
-    return Listed(name, "stock", solver, find, _budgets_of(solver), evaluates=True, reads_teacher=True, cost=cost)
+def _registered_name(schedule: Schedule) -> str:
+    return "pacer" if schedule.solver == LEARNED else f"registry-{schedule.solver}"

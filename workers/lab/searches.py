@@ -1,3 +1,158 @@
-"""Every search method as the laboratory calls it, with what it costs."""
+"""Every search method as the comparison calls it, with the switches of its paper and what it costs."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+from schedules.compile import SOLVERS
+from schedules.search import two_step
+from schedules.search.ays import ays
+from schedules.search.boss import boss
+from schedules.search.cma_es import cma_es
+from schedules.search.curvature import curvature
+from schedules.search.dmn import dmn
+from schedules.search.evolution import auto_diffusion
+from schedules.search.gits import gits
+from schedules.search.gotta_go_fast import gotta_go_fast
+from schedules.search.kbest import kbest
+from schedules.search.ld3 import ld3
+from schedules.search.method import Method, Samplers
+from schedules.search.olss import olss_student, olss_teacher
+from schedules.search.oss_pooled import oss_pooled
+from schedules.search.oss_released import oss_released
+from schedules.search.pacer import PacerOptions, search_pacer
+from schedules.search.s4s import s4s
+from workers.lab.candidate import AdaptiveChoice, Candidates
+from workers.lab.ground import Ground
+from workers.lab.listed import LEARNED, Cost, Listed, no_cost
+
+_OSS_SEEDS, _POOLED_SEEDS, _BEAM_SEEDS, _FITNESS_SEEDS = 32, 64, 32, 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """A method of the one signature.
+
+    Attributes:
+        method: the search.
+        solver: its default; LEARNED where coefficients belong to it.
+        solvers: those that it can have instead.
+        together: as in Listed.
+        cost: as in Listed.
+        needs_teacher: as in Listed.
+    """
+
+    method: Method
+    solver: str
+    solvers: tuple[str, ...] = ()
+    together: bool = False
+    cost: Cost = no_cost
+    needs_teacher: bool = True
+
+
+def _per_step(steps: float) -> Cost:
+    """So many guided steps for each seed and step of each budget."""
+    return lambda seeds, _, budgets: steps * seeds * sum(budgets)
+
+
+def _over_nodes(most_seeds: int, factor: float) -> Cost:
+    """For path searches: seeds x nodes x the largest budget."""
+    return lambda seeds, nodes, budgets: factor * min(seeds, most_seeds) * nodes * max(budgets)
+
+
+def _fitness(candidates: float) -> Cost:
+    """For evolution: candidates on a few seeds, finalists on all."""
+    return lambda seeds, _, budgets: (candidates * min(seeds, _FITNESS_SEEDS) + 5 * seeds) * sum(budgets)
+
+
+_ANY = tuple(SOLVERS)
+_TWO = tuple(two_step.SOLVERS)
+_SEARCHES: Mapping[str, _Search] = MappingProxyType(
+    {
+        "boss": _Search(boss, "euler", _ANY, together=True),
+        "gits": _Search(gits, "ipndm", _ANY, together=True),
+        "curvature": _Search(curvature, "euler", _ANY, together=True),
+        "dmn": _Search(dmn, "dpmpp-2m", _ANY, needs_teacher=False),
+        "ays": _Search(ays, "dpmpp-2m", _ANY, together=True, cost=lambda seeds, *_: 81.0 * seeds),
+        "oss_released": _Search(oss_released, "euler", together=True, cost=_over_nodes(_OSS_SEEDS, 1.0)),
+        "oss_pooled": _Search(oss_pooled, "euler", together=True, cost=_over_nodes(_POOLED_SEEDS, 1.5)),
+        "kbest": _Search(kbest, "euler", _TWO, together=True, cost=_over_nodes(_BEAM_SEEDS, 2.0)),
+        "olss": _Search(olss_teacher, LEARNED, together=True),
+        "olss_student": _Search(olss_student, LEARNED, cost=_per_step(1)),
+        "s4s": _Search(s4s, LEARNED, cost=_per_step(30)),
+        "s4s_alt": _Search(partial(s4s, alternate=True), LEARNED, cost=_per_step(30)),
+        "ld3": _Search(ld3, "dpmpp-2m", _TWO, cost=_per_step(30)),
+        "evolution": _Search(auto_diffusion, "euler", _ANY, cost=_fitness(300)),
+        "cma_es": _Search(cma_es, "euler", _ANY, cost=_fitness(200)),
+    }
+)
+SEARCHES = (*_SEARCHES, "gotta_go_fast")
+"""The search methods by name."""
+
+
+def search_method(name: str, solver: str | None, called: str) -> Listed:
+    """A search method.
+
+    Args:
+        name: one of SEARCHES.
+        solver: a formula solver instead of its own.
+        called: the name of its rows.
+
+    Raises:
+        ValueError: a solver that it cannot have.
+    """
+    if name == "gotta_go_fast":
+        if solver is not None:
+            raise ValueError(f"methods: {name} has Heun's method built in, so {called!r} cannot be")
+        return _adaptive(called)
+    known = _SEARCHES[name]
+    if solver is not None and solver not in known.solvers:
+        allowed = f"must be one of {', '.join(known.solvers)}" if known.solvers else "cannot be chosen"
+        raise ValueError(f"methods: the solver of {name} {allowed}, is {solver!r}")
+    method: Callable[..., Samplers] = known.method
+    if solver is not None:
+        method = partial(known.method, solver=solver)
+
+    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
+        return method(ground.coarse, ground.problem, budgets)
+
+    return Listed(
+        called, "search", solver or known.solver, find, searched=True, together=known.together, cost=known.cost,
+        needs_teacher=known.needs_teacher,
+    )  # fmt: skip
+
+
+def pacer_method(options: PacerOptions | None = None) -> Listed:
+    """Pacer's own search: two thirds of the calibration seeds move it, the last third chooses."""
+    chosen = options or PacerOptions()
+
+    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
+        count = ground.problem.seeds_count
+        kept = max(1, 2 * count // 3)
+        calibration, validation = ground.split(0, kept), ground.split(kept, count)
+        return search_pacer(
+            ground.fine.take(kept),
+            calibration.problem,
+            budgets,
+            calibration=calibration,
+            validation=validation,
+            options=chosen,
+        )
+
+    def cost(seeds: int, _: int, budgets: Sequence[int]) -> float:
+        return chosen.rounds * chosen.refine.evaluations * seeds * len(budgets)
+
+    return Listed("pacer", "pacer", LEARNED, find, searched=True, in_order=True, cost=cost, switches=repr(chosen))
+
+
+def _adaptive(called: str) -> Listed:
+    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
+        return {steps: AdaptiveChoice.of(found) for steps, found in gotta_go_fast(ground.problem, budgets).items()}
+
+    return Listed(
+        called, "search", "heun", find, lambda steps: steps >= 3, searched=True, cost=_per_step(12),
+        needs_teacher=False, servable=False,
+    )  # fmt: skip

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pacer.settings import Settings
-from schedules.search.evaluate import ROUNDING
+from schedules.search.evaluate import ROUNDING, seed_errors
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
+from schedules.table import FloatArray
 from workers.lab import digits, mixture
 from workers.lab.loading import open_model
 from workers.lab.model import LabModel
@@ -34,6 +36,7 @@ class Subject:
         exact: whether the teacher is the true solution, whatever its steps.
         levels: what errors are measured in; decoded pixels by default.
         floor: squared errors in levels below this mean nothing.
+        guidable: whether prompts guide it.
     """
 
     model: LabModel
@@ -41,9 +44,18 @@ class Subject:
     exact: bool = False
     levels: Levels | None = None
     floor: float = ROUNDING
+    guidable: bool = True
 
-    def view(self, latents: Tensor) -> Tensor:
-        """Latents as they are compared, float."""
+    def view(self, latents: Tensor, batch: int) -> Tensor:
+        """Latents (n, *latent) as they are compared, `batch` of them decoded at a time, shape (n, ...), float."""
+        return torch.cat([self._levels(part) for part in latents.split(batch)])
+
+    def psnr_db(self, drawn: Tensor, reference: Tensor) -> FloatArray:
+        """Peak signal to noise of each seed in dB, shape (n,); both as `view` gives them."""
+        errors = np.maximum(seed_errors(drawn, reference), self.floor)
+        return np.asarray(10 * np.log10(255**2 / errors))
+
+    def _levels(self, latents: Tensor) -> Tensor:
         if self.levels is not None:
             return self.levels(latents)
         return torch.from_numpy(self.model.decode(latents)).float()
@@ -63,12 +75,7 @@ def open_subject(name: str, settings: Settings, prompts: Path | None = None) -> 
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     if name == mixture.NAME:
-        return Subject(mixture.mixture_model(), mixture.exact_teacher, exact=True, levels=mixture.levels, floor=1e-9)
+        mixed = mixture.mixture_model()
+        return Subject(mixed, mixture.exact_teacher, exact=True, levels=mixture.levels, floor=1e-9, guidable=False)
     model = digits.digits_model() if name == digits.NAME else open_model(name, settings, prompts)
     return Subject(model, lambda problem, steps, nodes: run_teacher(problem, steps, nodes=nodes))
-
-
-def chunks(latents: Tensor, size: int, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """A function of latents, part by part, so that decoding stays within memory."""
-    parts: Sequence[Tensor] = [of(part) for part in latents.split(size)]
-    return torch.cat(list(parts))

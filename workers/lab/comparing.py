@@ -1,0 +1,134 @@
+"""The whole comparison: every method searched and measured, its rows and what must be said about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from schedules.search.method import Sampler
+from workers.lab.comparison import Comparison
+from workers.lab.listed import Listed
+from workers.lab.measuring import Measurer
+from workers.lab.rows import Meta, Row, row
+from workers.lab.searching import Searched, allowed, expected, search
+from workers.lab.tabled import SHIFTS, shift_of
+
+_SEARCH_COST = (
+    "forwards of the network and wall-clock of a method's whole search for the run's budgets, its teacher's too"
+)
+_SHIFT_CHOICE = "stock solvers have, at each budget, the best of these shifts by mean PSNR on the calibration seeds"
+
+
+class Comparing:
+    """Runs methods one after another.
+
+    Attributes:
+        rows: those that are done.
+        notes: what could not be done, and why.
+    """
+
+    def __init__(self, run: Comparison, methods: Sequence[Listed], notes: Sequence[str] = ()) -> None:
+        self._run, self._methods = run, methods
+        self._measurer = Measurer(run)
+        self._shifts: dict[str, dict[str, float]] = {}
+        self.rows: list[Row] = []
+        self.notes = list(notes)
+
+    def each(self) -> Iterator[Listed]:
+        """Do one method after the other; each is given out when its rows are there."""
+        run = self._run
+        searches = [expected(run, method) for method in self._methods]
+        measures = [self._measuring(method) for method in self._methods]
+        teachers = run.branches * run.request.teacher_steps * (run.request.seeds + run.request.calibration_seeds)
+        run.meter.expect(sum(searches) + sum(measures) + teachers)
+        run.meter.stage("teacher", teachers)
+        _ = run.teacher
+        for method, cost, measuring in zip(self._methods, searches, measures, strict=True):
+            run.meter.stage(f"{method.name}: search", cost)
+            searched = search(run, method)
+            run.meter.stage(f"{method.name}: held-out seeds", measuring)
+            self._measure(method, searched)
+            yield method
+
+    def meta(self) -> Meta:
+        """What the rows belong to."""
+        run, request, model = self._run, self._run.request, self._run.subject.model
+        return {
+            "model": model.name,
+            "guidance": request.guidance_scale,
+            "teacher": {
+                "kind": "exact" if run.subject.exact else "euler",
+                "steps": request.teacher_steps,
+                "task_score": self._measurer.teacher_score(),
+            },
+            "seeds": request.seeds,
+            "seed_offset": request.seed_offset,
+            "commit": _commit(),
+            "hardware": _hardware(model.device),
+            "weights_sha256": model.weights_sha256,
+            "prompts_sha256": run.held_out.prompts_sha256,
+            "budgets": list(request.budgets),
+            "calibration_seeds": request.calibration_seeds,
+            "grid": request.grid,
+            "shifts": {"of": list(SHIFTS), "choice": _SHIFT_CHOICE, "chosen": self._shifts},
+            "search_cost": _SEARCH_COST,
+            "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+            "notes": self.notes,
+        }
+
+    def _measuring(self, method: Listed) -> float:
+        return float(self._run.branches * self._run.request.seeds * sum(allowed(self._run, method)))
+
+    def _measure(self, method: Listed, searched: Searched) -> None:
+        for budget, candidate in searched.candidates.items():
+            if method.kind == "stock" and isinstance(candidate, Sampler):
+                self._shifts.setdefault(method.name, {})[str(budget)] = shift_of(candidate)
+            try:
+                measured = self._measurer.measure(candidate)
+            except ValueError as error:
+                self.notes.append(f"{method.name} at {budget}: left out, {error}")
+                continue
+            self.rows.append(row(method, budget, candidate, searched, measured))
+
+
+def _hardware(device: torch.device) -> dict[str, object]:
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """The processor's own name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The checkout's commit, with "-dirty" where files differ from it; the package's version outside a checkout."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.check_output(asked, cwd=here, text=True, stderr=subprocess.DEVNULL)  # noqa: S603 - fixed
+        return answer.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return _version()
+
+
+def _version() -> str:
+    try:
+        return version("pacer")
+    except PackageNotFoundError:
+        return "unpacked"

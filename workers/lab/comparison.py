@@ -1,0 +1,152 @@
+"""One comparison of methods: its request, and the seeds and teachers that all methods share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from schedules.search.problem import SearchProblem
+from schedules.search.teacher import Teacher
+from workers.lab.ground import Ground
+from workers.lab.meter import Meter
+from workers.lab.prompts import SplitName
+from workers.lab.seeds import SeedSet, seed_set
+from workers.lab.store import Json, LabStore
+from workers.lab.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """What is asked for.
+
+    Attributes:
+        budgets: numbers of guided evaluations, rising.
+        guidance_scale: for teacher and methods alike.
+        seeds: held-out seeds.
+        seed_offset: moves the held-out seeds, never those of the searches.
+        calibration_seeds: for every search.
+        teacher_steps: the teacher's Euler steps.
+        grid: the intervals that path searches choose from, a divisor of the teacher's steps.
+        batch: most rows in one call of the network.
+    """
+
+    budgets: tuple[int, ...]
+    guidance_scale: float
+    seeds: int = 256
+    seed_offset: int = 0
+    calibration_seeds: int = 64
+    teacher_steps: int = 100
+    grid: int = 50
+    batch: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)) or self.budgets[0] < 1:
+            raise ValueError(f"budgets: must rise from 1 or more without repeats, are {self.budgets}")
+        if self.guidance_scale < 1:
+            raise ValueError(f"guidance: must be at least 1, is {self.guidance_scale:g}")
+        if self.calibration_seeds < 3:
+            raise ValueError(f"calibration_seeds: must be at least 3, is {self.calibration_seeds}")
+        if self.batch < 1:
+            raise ValueError(f"batch: must be at least 1, is {self.batch}")
+        if self.grid < 2 or self.teacher_steps % self.grid:
+            raise ValueError(f"grid: must be at least 2 and divide {self.teacher_steps} teacher steps, is {self.grid}")
+        if self.budgets[-1] > self.grid:
+            raise ValueError(f"budgets: must not exceed the grid's {self.grid} intervals, has {self.budgets[-1]}")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One run.
+
+    Attributes:
+        subject: the model.
+        request: what is asked for.
+        store: what is kept on disk.
+        meter: counts evaluations.
+        fresh: search and measure anew what is on disk; teachers are kept, being the same whoever makes them.
+    """
+
+    subject: Subject
+    request: ComparisonRequest
+    store: LabStore
+    meter: Meter
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.request.guidance_scale != 1 and not self.subject.guidable:
+            raise ValueError(f"guidance: {self.subject.model.name} has no prompts, so only 1 is possible")
+
+    @property
+    def branches(self) -> int:
+        """Forwards of the network for one guided evaluation of one seed."""
+        return 2 if self.request.guidance_scale != 1.0 else 1
+
+    @cached_property
+    def held_out(self) -> SeedSet:
+        """Seeds and prompts that no search has seen."""
+        return seed_set(self.subject.model.prompts, "held-out", self.request.seeds, self.request.seed_offset)
+
+    @cached_property
+    def calibration(self) -> SeedSet:
+        """Seeds and prompts of the searches."""
+        return seed_set(self.subject.model.prompts, "calibration", self.request.calibration_seeds, 0)
+
+    @cached_property
+    def problem(self) -> SearchProblem:
+        """The held-out seeds."""
+        return self._problem(self.held_out)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher of the held-out seeds, its ends alone."""
+        return self._teacher("held-out", self.problem, nodes=1)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """What the searches see."""
+        problem, steps = self._problem(self.calibration), self.request.teacher_steps
+        stride = steps // self.request.grid
+        return Ground.of(self.subject, problem, lambda: self._teacher("calibration", problem, nodes=steps), stride)
+
+    def key(self, split: SplitName) -> dict[str, object]:
+        """What made the teacher of a split, and so everything that depends on it."""
+        model, request = self.subject.model, self.request
+        seeds = self.held_out if split == "held-out" else self.calibration
+        return {
+            "weights": model.weights_sha256,
+            "dtype": model.dtype,
+            "device": model.device.type,
+            "split": split,
+            "seeds": [seeds.offset, len(seeds.prompts)],
+            "prompts": seeds.prompts_sha256,
+            "guidance_scale": request.guidance_scale,
+            "steps": request.teacher_steps,
+            "exact": self.subject.exact,
+        }
+
+    def teacher_cost(self) -> tuple[int, float]:
+        """Evaluations and seconds of the calibration seeds' teacher, when it was made."""
+        path = self.store.path("teacher-costs", self.key("calibration"), ".json")
+        if not path.exists():
+            _ = self.ground.fine
+        record = self.store.record("teacher-costs", self.key("calibration"), dict)
+        return int(str(record["evaluations"])), float(str(record["seconds"]))
+
+    def _problem(self, seeds: SeedSet) -> SearchProblem:
+        request = self.request
+        problem = self.subject.model.problem(seeds, guidance_scale=request.guidance_scale, batch=request.batch)
+        return self.meter.watch(problem)
+
+    def _teacher(self, split: SplitName, problem: SearchProblem, nodes: int) -> Teacher:
+        key = self.key(split)
+
+        def make() -> Teacher:
+            before, start = self.meter.evaluations, time.perf_counter()
+            teacher = self.subject.teach(problem, self.request.teacher_steps, nodes)
+            seconds = time.perf_counter() - start
+            cost: Json = {"evaluations": self.meter.evaluations - before, "seconds": seconds}
+            self.store.record("teacher-costs", key, lambda: cost, again=True)
+            return teacher
+
+        return self.store.teacher({**key, "kept": nodes}, self.subject.model.device, make)

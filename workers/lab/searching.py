@@ -1,0 +1,96 @@
+"""Search a method, or take what was found from disk; say what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.lab.candidate import Candidate, pack_all, unpack_all
+from workers.lab.comparison import Comparison
+from workers.lab.listed import Listed
+from workers.lab.store import Json
+
+_KIND = "searches"
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a method found.
+
+    Attributes:
+        candidates: for each of the run's budgets that the method has.
+        evaluations: forwards of the network in its whole search, the teacher's included; None where nobody knows.
+        seconds: of wall-clock for the same.
+    """
+
+    candidates: dict[int, Candidate]
+    evaluations: int | None
+    seconds: float | None
+
+
+def allowed(run: Comparison, method: Listed) -> list[int]:
+    """The run's budgets that a method has."""
+    return [budget for budget in run.request.budgets if method.allows(budget)]
+
+
+def search(run: Comparison, method: Listed) -> Searched:
+    """A method's samplers for the run's budgets."""
+    budgets = allowed(run, method)
+    if not method.searched:
+        return Searched(dict(method.find(run.ground, budgets)), *method.known_cost)
+    records = [_record(run, method, group) for group in _groups(method, budgets)]
+    found = {budget: each for record in records for budget, each in unpack_all(str(record["found"])).items()}
+    evaluations = sum(int(str(record["evaluations"])) for record in records)
+    seconds = sum(float(str(record["seconds"])) for record in records)
+    if method.needs_teacher:
+        teacher = run.teacher_cost()
+        evaluations, seconds = evaluations + teacher[0], seconds + teacher[1]
+    return Searched({budget: found[budget] for budget in budgets}, evaluations, seconds)
+
+
+def expected(run: Comparison, method: Listed) -> float:
+    """Evaluations that the search will take, roughly; what is on disk takes none."""
+    if not method.searched:
+        return 0.0
+    groups = _groups(method, allowed(run, method))
+    missing = [group for group in groups if run.fresh or not _path(run, method, group).exists()]
+    request = run.request
+    return run.branches * sum(method.cost(request.calibration_seeds, request.grid, group) for group in missing)
+
+
+def _groups(method: Listed, budgets: Sequence[int]) -> list[list[int]]:
+    """Budgets that are searched in one go."""
+    if not budgets:
+        return []
+    if method.together:
+        return [list(range(1, max(budgets) + 1))]
+    return [list(budgets)] if method.in_order else [[budget] for budget in budgets]
+
+
+def _key(run: Comparison, method: Listed, budgets: Sequence[int]) -> dict[str, object]:
+    return {
+        **run.key("calibration"),
+        "grid": run.request.grid,
+        "method": method.name,
+        "solver": method.solver,
+        "switches": method.switches,
+        "budgets": list(budgets),
+    }
+
+
+def _path(run: Comparison, method: Listed, budgets: Sequence[int]) -> Path:
+    return run.store.path(_KIND, _key(run, method, budgets), ".json")
+
+
+def _record(run: Comparison, method: Listed, budgets: Sequence[int]) -> Json:
+    def make() -> Json:
+        ground = run.ground
+        _ = ground.fine  # made before the clock starts: its cost is counted apart
+        before, start = run.meter.evaluations, time.perf_counter()
+        found = method.find(ground, budgets)
+        seconds = time.perf_counter() - start
+        return {"found": pack_all(found), "evaluations": run.meter.evaluations - before, "seconds": seconds}
+
+    return run.store.record(_KIND, _key(run, method, budgets), make, again=run.fresh)

@@ -26,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 Outcome = Literal["completed", "failed", "cancelled", "expired"]
 Stage = Literal["encode", "denoise", "decode", "encode_file", "store"]
@@ -85,6 +85,8 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         ValueError: the registry has them already.
     """
     registry = registry or CollectorRegistry()
+    # The library's own switch is one for the process; its `_created` series would double what is stored for no use.
+    disable_created_metrics()
     _build_info(component, registry)
 
     def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
-import time
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 STOP_TIMEOUT_S = 15.0
-STOP_WITH_PARENT = "PACER_STOP_WITH_PARENT"
-"""Environment variable that asks a child to end when the parent, whose process id it holds, is gone for any reason."""
-
-_PARENT_CHECK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +53,3 @@ class Child:
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
-
-
-def end_with_parent() -> None:
-    """In a child that was asked for it: get SIGTERM as soon as the parent is gone, also when it is gone already.
-
-    Raises:
-        ValueError: what the environment holds is no process id.
-    """
-    asked = os.environ.get(STOP_WITH_PARENT)
-    if not asked:
-        return
-    if not asked.isdecimal():
-        raise ValueError(f"{STOP_WITH_PARENT} must be the parent's process id, is {asked!r}")
-    # Not what getppid says now: a parent that died while this process was loading is somebody else by then.
-    parent = int(asked)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_CHECK_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uvicorn
 
 from app import logs
-from app.children import end_with_parent
 from app.main import create_app
+from pacer.parent import end_with_parent
 from pacer.settings import Settings
 
 GRACE_S = 5
@@ -19,6 +19,7 @@ def serve(settings: Settings) -> None:
     Raises:
         ValueError: the settings cannot be served.
     """
+    end_with_parent()
     logs.configure(settings)
     config = uvicorn.Config(
         create_app(settings),
@@ -29,5 +30,4 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    end_with_parent()
     uvicorn.Server(config).run()

@@ -13,8 +13,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from app.children import STOP_WITH_PARENT, Child, end_with_parent
+from app.children import Child
 from pacer.embedded_store import EmbeddedStore, StoreStartError
+from pacer.parent import STOP_WITH_PARENT, end_with_parent
 from pacer.settings import Settings
 
 READY_TIMEOUT_S = 180.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -18,10 +17,10 @@ from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, make_metrics
 from pacer.models import load as load_card
 from pacer.models import require_teacher, source_of
+from pacer.parent import end_with_parent
 from pacer.settings import Settings
 
 _log = structlog.get_logger(__name__)
-_PARENT_CHECK_S = 1.0
 
 
 def main(settings: Settings, model: str) -> int:
@@ -34,6 +33,7 @@ def main(settings: Settings, model: str) -> int:
     Returns:
         The process's exit code. The process itself ends with 75 when its device is lost: start another.
     """
+    end_with_parent()
     # Imported here, so that a wrong setting is told before torch has taken its seconds to load.
     _quieten_libraries()
     import torch
@@ -55,7 +55,6 @@ def main(settings: Settings, model: str) -> int:
     worker.warm_up(*loaded.card.default_size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())
-    _stop_with_parent(worker.stop)
     _serve_metrics(settings, metrics)
     _log.info("worker ready", worker=name, model=loaded.id, device=str(device))
     try:
@@ -107,19 +106,3 @@ def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
 
 def _counter(metrics: Metrics, model: str) -> Callable[[JobState, int], None]:
     return lambda state, count: metrics.jobs.labels(model, state).inc(count)
-
-
-def _stop_with_parent(stop: Callable[[], None]) -> None:
-    """Where a supervisor asks for it (PACER_STOP_WITH_PARENT, its pid), stop when it is gone, however it went."""
-    supervisor = os.environ.get("PACER_STOP_WITH_PARENT")
-    if not supervisor:
-        return
-    parent = int(supervisor)
-
-    def watch() -> None:
-        waiting = threading.Event()
-        while os.getppid() == parent:
-            waiting.wait(_PARENT_CHECK_S)
-        stop()
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -118,17 +118,17 @@ def two_free_ports() -> int:
             return first
 
 
-@pytest.mark.parametrize("part", ["gateway", "up"])
+@pytest.mark.parametrize("part", ["gateway", "worker", "up"])
 def test_a_parent_that_died_while_its_child_was_loading_is_noticed(tmp_path: Path, part: str) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     given = {"PACER_DATA_DIR": str(tmp_path), "PACER_PORT": str(free_port()), "PACER_STOP_WITH_PARENT": str(gone.pid)}
-    if part == "gateway":
+    if part != "up":
         given["PACER_REDIS_URL"] = f"unix://{tmp_path}/none"
     command = [sys.executable, "-m", "app.cli", part]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PACER_")} | given
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == {"gateway": -signal.SIGTERM, "up": 0}[part], ended.stderr
+    assert ended.returncode == (0 if part == "up" else -signal.SIGTERM), ended.stderr
 
 
 def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) -> None:
@@ -149,6 +149,7 @@ def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) ->
         (["gateway"], {"PACER_PORT": "x"}, "PACER_PORT"),
         (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_MODELS": '["none"]'}, "shipped: shapes-64"),
         (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_STOP_WITH_PARENT": "yes"}, "process id, is 'yes'"),
+        (["worker"], {"PACER_REDIS_URL": "unix:///x", "PACER_STOP_WITH_PARENT": "yes"}, "process id, is 'yes'"),
         (["up"], {"PACER_MODELS": '["a", "b"]', "PACER_WORKER_METRICS_PORT": "65535"}, "at most 65534"),
         (["plan", "--steps", "1000"], {}, "1 to 100"),
         (["plan", "--model", "sd3"], {}, "served: shapes-64"),

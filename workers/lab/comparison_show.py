@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -83,7 +84,7 @@ def plot_rows(rows: Sequence[Row], path: Path, title: str) -> None:
         _draw(axes, [row for row in rows if row.method == name], styles.get(name))
     axes.set_title(title, loc="left")
     axes.set(xlabel="evaluations of the network for one image", ylabel="PSNR to the teacher, dB")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False)

@@ -114,7 +114,7 @@ def search_method(name: str, solver: str | None, called: str) -> Listed:
         raise ValueError(f"methods: the solver of {name} {allowed}, is {solver!r}")
     method: Callable[..., Samplers] = known.method
     if solver is not None:
-        method = partial(known.method, solver=solver)
+        method = partial(method, solver=solver)
 
     def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
         return method(ground.coarse, ground.problem, budgets)

@@ -15,7 +15,7 @@ FROM source AS gateway-build
 RUN python -m venv /opt/pacer \
     && /opt/pacer/bin/pip install --no-cache-dir --constraint constraints.txt . \
     # The gateway needs a model's card, which pacer/cards holds, and never its weights.
-    && rm -rf /opt/pacer/lib/python3.13/site-packages/workers/shapes/model
+    && rm -rf /opt/pacer/lib/python3.13/site-packages/workers/*/model
 
 FROM source AS worker-build
 ARG TORCH_INDEX=""

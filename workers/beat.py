@@ -1,8 +1,12 @@
-"""The beat: leases are extended, and cancellations heard, on a thread that is not the compute loop."""
+"""The beat: leases are extended, and cancellations heard, on a thread that is not the compute loop.
+
+It comes early where steps were made since the last one, so that those who follow a job see it move.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -12,6 +16,9 @@ from pacer.jobs.messages import Progress, Verdict, WorkerSpeed
 from pacer.jobs.worker_queue import WorkerQueue
 
 _log = structlog.get_logger(__name__)
+
+_STEPS_INTERVAL_S = 0.05
+"""Least time between two beats that come for the sake of new steps."""
 
 
 class Beat(threading.Thread):
@@ -36,6 +43,7 @@ class Beat(threading.Thread):
         self._interval_s = interval_s
         self._progress = progress
         self._speed = speed
+        self._told: list[Progress] = []
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._lost: dict[tuple[str, int], Verdict] = {}
@@ -49,12 +57,21 @@ class Beat(threading.Thread):
                 _log.warning("beat failed", detail=error.detail)
             except Exception:  # noqa: BLE001 -- without beats every job is lost, whatever the reason
                 _log.exception("beat failed: this is a bug")
-            if self._stopping.wait(self._interval_s):
+            if self._rest():
                 return
+
+    def _rest(self) -> bool:
+        """Wait until the next beat is due or there are steps to tell; whether to stop."""
+        due = time.monotonic() + self._interval_s
+        while not self._stopping.wait(max(0.0, min(_STEPS_INTERVAL_S, due - time.monotonic()))):
+            if time.monotonic() >= due or self._told != list(self._progress()):
+                return False
+        return True
 
     def once(self) -> None:
         """One beat."""
         progress = self._progress()
+        self._told = list(progress)
         verdicts = self._queue.beat(progress)
         with self._lock:
             self._lost.update({(job.id, job.fence): verdicts[job.id] for job in progress if verdicts[job.id] != "ok"})

@@ -58,7 +58,7 @@ class Delivery:
         job = drawn.claim.job
         data = encode_file(drawn.pixels, job.image_format, compression=job.compression, texts=provenance(job))
         encoded = time.monotonic()
-        service = encoded - drawn.started_s
+        service = encoded - drawn.claim.claimed_s
         timings = Timings(_queue_s(drawn.claim), drawn.encode_s, drawn.denoise_s, drawn.decode_s, service)
         kept = self._queue.finish(drawn.claim, data, timings)
         self._observe("encode_file", encoded - started)
@@ -70,7 +70,8 @@ class Delivery:
 
     def _count_finished(self, drawn: Drawn, timings: Timings) -> None:
         self._metrics.jobs.labels(self._model, "completed").inc()
-        self._metrics.job_e2e.labels(self._model).observe(timings.queue + timings.service)
+        served = time.monotonic() - drawn.claim.claimed_s  # with the store's write, which the timings cannot hold
+        self._metrics.job_e2e.labels(self._model).observe(timings.queue + served)
         self._metrics.job_nfe.labels(self._model).observe(drawn.claim.job.plan.evaluations)
         self._observe("encode", drawn.encode_s)
         self._observe("denoise", drawn.denoise_s)

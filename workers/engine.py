@@ -25,11 +25,10 @@ _REMEMBERED_PROMPTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A finished picture, when its admission began (monotonic seconds), and the seconds that its stages took."""
+    """A finished picture, and the seconds that its stages took."""
 
     claim: Claim
     pixels: NDArray[np.uint8]
-    started_s: float
     encode_s: float
     denoise_s: float
     decode_s: float
@@ -57,7 +56,6 @@ class Turn:
 @dataclass(slots=True)
 class _Held:
     claim: Claim
-    started_s: float
     admitted_s: float
     encode_s: float
     step: int = 0
@@ -123,7 +121,7 @@ class Engine:
         deadline = started + self._time_left(claim)
         self._batcher.admit(Request(claim.job.id, self._company(claim, spec), rows, deadline))
         now = time.monotonic()
-        self._held[claim.job.id] = _Held(claim, started, now, now - started)
+        self._held[claim.job.id] = _Held(claim, now, now - started)
         self.speed.encoded(now - started)
         return None
 
@@ -234,7 +232,7 @@ class Engine:
         held = self._held.pop(job_id)
         self._runner.release(job_id)
         denoise_s = decoding_s - held.admitted_s
-        return Drawn(held.claim, picture, held.started_s, held.encode_s, denoise_s, decode_s)
+        return Drawn(held.claim, picture, held.encode_s, denoise_s, decode_s)
 
 
 def _check_device(error: Exception, job_ids: Sequence[str]) -> None:

@@ -52,5 +52,8 @@ def provenance(job: Job) -> dict[str, str]:
         "seed": str(job.seed),
         "model": job.model,
         "schedule": job.plan.schedule,
+        "solver": job.plan.solver,
+        "steps": str(job.plan.steps),
+        "sigmas": " ".join(map(repr, job.plan.sigmas)),
         "guidance_scale": repr(job.guidance_scale),
     }

@@ -57,7 +57,7 @@ class TimingsAnswer(BaseModel):
     encode: float
     denoise: float
     decode: float
-    service: float = Field(description="from claim to finish")
+    service: float = Field(description="from the claim until the file is ready to be stored")
 
     @classmethod
     def of(cls, timings: messages.Timings) -> TimingsAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Literal
 
 import msgspec
@@ -101,6 +102,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Store time."""
     claimed_ms: int
     """Store time."""
+    claimed_s: float = msgspec.field(default_factory=time.monotonic)
+    """The same moment on the worker's own clock, for durations."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -134,7 +137,7 @@ class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     denoise: float
     decode: float
     service: float
-    """From claim to finish."""
+    """From the claim until the file is ready to be stored."""
 
 
 class JobStatus(msgspec.Struct, frozen=True):

@@ -131,9 +131,11 @@ class JobStore:
         if not newest:
             raise await self._absent(keys, job_id)
         last = event_of(newest[0])
-        if is_last(last) and parse_position(last.id) <= position:
+        end = parse_position(last.id)
+        if is_last(last) and end <= position:
             return
-        async with aclosing(self._feed(keys).follow(job_id, position)) as events:
+        # An id beyond the stream's end, of another job or from before a restored backup, must not hide what comes next.
+        async with aclosing(self._feed(keys).follow(job_id, min(position, end))) as events:
             async for event in events:
                 yield event
 

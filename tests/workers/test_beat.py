@@ -120,3 +120,18 @@ def test_a_store_that_was_away_hears_the_next_beat(tmp_path: Path, settings: Set
             wait_until(lambda: call(own, lambda store: store.live_workers(MODEL)) == 1, timeout_s=20)
         finally:
             beat.stop()
+
+
+def test_new_steps_are_told_long_before_the_next_beat_is_due(settings: Settings) -> None:
+    job = make_job(6)
+    submit(settings, [job])
+    queue = queue_of(settings)
+    hands = Hands(queue.claim(1))
+    beat = Beat(queue, 60.0, hands.progress, lambda: None)
+    beat.start()
+    try:
+        for step in (2, 5):
+            hands.steps[job.id] = (hands.steps[job.id][0], step)
+            wait_until(lambda: status(settings, job).step == step, 5)  # noqa: B023 -- called in this very turn
+    finally:
+        beat.stop()

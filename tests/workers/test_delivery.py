@@ -54,7 +54,8 @@ def hall(settings: Settings) -> Hall:
 
 
 def drawn(claim: Claim, pixels: np.ndarray = PIXELS, *, ago_s: float = 0.7) -> Drawn:
-    return Drawn(claim, pixels, time.monotonic() - ago_s, encode_s=0.1, denoise_s=0.5, decode_s=0.05)
+    earlier = msgspec.structs.replace(claim, claimed_s=time.monotonic() - ago_s)
+    return Drawn(earlier, pixels, encode_s=0.1, denoise_s=0.5, decode_s=0.05)
 
 
 def test_a_picture_is_handed_in_with_its_timings_and_counted(hall: Hall) -> None:

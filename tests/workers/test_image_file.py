@@ -2,11 +2,13 @@
 
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from workers.image_file import encode_file
+from tests.workers.test_worker import make_job
+from workers.image_file import encode_file, provenance
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
@@ -29,3 +31,15 @@ def test_compression_is_quality(kind: str) -> None:
     assert len(small) < len(large)
     with Image.open(io.BytesIO(small)) as image:
         assert image.format == kind.upper()
+
+
+def test_provenance_is_enough_to_draw_the_picture_again() -> None:
+    job = make_job(6, seed=5)
+    told = provenance(job)
+    assert tuple(float(sigma) for sigma in told["sigmas"].split()) == job.plan.sigmas
+    assert (told["solver"], told["steps"], told["seed"]) == (job.plan.solver, "6", "5")
+    assert {"prompt", "negative_prompt", "model", "schedule", "guidance_scale"} < set(told)
+
+
+def test_a_job_that_wants_no_metadata_gets_none() -> None:
+    assert provenance(msgspec.structs.replace(make_job(), embed_metadata=False)) == {}

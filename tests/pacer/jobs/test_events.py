@@ -176,6 +176,16 @@ async def test_a_bad_last_event_id_is_refused(store, make_job, text):
     assert caught.value.field == "Last-Event-ID"
 
 
+async def test_an_id_beyond_the_streams_end_hides_nothing(store, make_job):
+    job = make_job()
+    await store.submit([job], predicted_s=None)
+    follower = asyncio.create_task(collect(store, job.id, "9999999999999-0"))
+    await asyncio.sleep(0.1)
+    await store.cancel(job.id)
+    events = await asyncio.wait_for(follower, 5)
+    assert [event.kind for event in events] == ["cancelled"]
+
+
 def test_a_position_is_milliseconds_and_sequence():
     assert parse_position("1700000000000-3") == (1_700_000_000_000, 3)
     assert parse_position("5") == (5, 0)

@@ -113,7 +113,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         problem = error.errors()[0]
         place = "_".join(("PACER", *(str(part).upper() for part in problem["loc"][:1])))
-        return f"{place}: {problem['msg']}"
+        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{error} {error.kind.advice}" if isinstance(error, PacerError) else str(error)
 
 

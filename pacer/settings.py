@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+QualityLevel = Literal["low", "medium", "high"]
+"""OpenAI's quality levels that have a step budget."""
 
 
 class Settings(BaseSettings):
@@ -35,9 +38,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body accepted, in bytes.")
     max_prompt_chars: int = Field(default=4_000, ge=1, description="Longest prompt accepted, in characters.")
     max_steps: int = Field(default=100, ge=1, le=1_000, description="Most steps that a request may ask for.")
-    default_steps: int = Field(default=10, ge=1, description="Steps of a request that names no budget.")
-    quality_steps: dict[Literal["low", "medium", "high"], int] = Field(
+    default_steps: int = Field(
+        default=10, ge=1, validate_default=True, description="Steps of a request that names no budget."
+    )
+    quality_steps: dict[QualityLevel, int] = Field(
         default={"low": 4, "medium": 8, "high": 16},
+        validate_default=True,
         description="Step budgets that OpenAI's quality levels stand for; auto is default_steps.",
     )
     max_images: int = Field(default=10, ge=1, le=10, description="Most images of one request (OpenAI's n).")
@@ -71,3 +77,24 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @field_validator("default_steps")
+    @classmethod
+    def _default_is_allowed(cls, value: int, info: ValidationInfo) -> int:
+        # Where max_steps itself is wrong, that is what is told.
+        most = info.data.get("max_steps", value)
+        if value > most:
+            raise ValueError(f"must be at most PACER_MAX_STEPS ({most}), is {value}")
+        return value
+
+    @field_validator("quality_steps")
+    @classmethod
+    def _every_quality_is_allowed(cls, value: dict[QualityLevel, int], info: ValidationInfo) -> dict[QualityLevel, int]:
+        levels = get_args(QualityLevel)
+        if missing := [level for level in levels if level not in value]:
+            raise ValueError(f"must say low, medium and high; {', '.join(missing)}: missing")
+        most = info.data.get("max_steps", max(value.values()))
+        for level, steps in value.items():
+            if not 1 <= steps <= most:
+                raise ValueError(f"must lie in 1 to PACER_MAX_STEPS ({most}), {level} is {steps}")
+        return value

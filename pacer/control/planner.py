@@ -117,11 +117,19 @@ def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_
         return _custom(request, request.sigmas, max_steps)
     if request.schedule is not None and "/" in request.schedule:
         return _registered(request, request.schedule, registry, max_steps)
-    steps = request.steps or request.card.default_steps(default_steps)
+    steps = request.steps or _default(request.card, default_steps, max_steps)
     if request.schedule is not None:
         return _grid(request, request.schedule, steps)
     best = None if request.card.distilled else _best(request, steps, registry)
     return best or _grid(request, request.card.grid, steps)
+
+
+def _default(card: ModelCard, default_steps: int, max_steps: int) -> int:
+    """The budget of a request that names none; a card's own may be more than is allowed here."""
+    steps = card.default_steps(default_steps)
+    if steps > max_steps:
+        raise _invalid("steps", f"the default of {card.id} is {steps}; name a budget, in 1 to {max_steps}")
+    return steps
 
 
 def _custom(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -> _Choice:

@@ -150,6 +150,8 @@ def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) ->
         (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_MODELS": '["none"]'}, "shipped: shapes-64"),
         (["gateway"], {"PACER_REDIS_URL": "unix:///x", "PACER_STOP_WITH_PARENT": "yes"}, "process id, is 'yes'"),
         (["worker"], {"PACER_REDIS_URL": "unix:///x", "PACER_STOP_WITH_PARENT": "yes"}, "process id, is 'yes'"),
+        (["gateway"], {"PACER_QUALITY_STEPS": '{"low":4}'}, "pacer: PACER_QUALITY_STEPS: must say low, medium and high"),
+        (["up"], {"PACER_MAX_STEPS": "9"}, "pacer: PACER_DEFAULT_STEPS: must be at most PACER_MAX_STEPS (9), is 10"),
         (["up"], {"PACER_MODELS": '["a", "b"]', "PACER_WORKER_METRICS_PORT": "65535"}, "at most 65534"),
         (["plan", "--steps", "1000"], {}, "1 to 100"),
         (["plan", "--model", "sd3"], {}, "served: shapes-64"),

@@ -116,6 +116,18 @@ def test_no_budget_at_all_means_the_default() -> None:
     assert plan(ask(), REGISTRY, None, default_steps=8)[0].schedule == "shapes-64/ab2/8"
 
 
+@pytest.mark.parametrize("native", [None, Distilled(native_steps=7)])
+@pytest.mark.parametrize("schedule", [None, "uniform"])
+def test_a_default_above_the_limit_is_refused(native: Distilled | None, schedule: str | None) -> None:
+    card = CARD.model_copy(update={"distilled": native})
+    with pytest.raises(PacerError) as caught:
+        plan(ask(card=card, schedule=schedule), REGISTRY, None, default_steps=7, max_steps=6)
+    assert (caught.value.kind, caught.value.field) == (ErrorKind.invalid_request, "steps")
+    assert "1 to 6" in caught.value.detail
+    assert "7" in caught.value.detail
+    assert plan(ask(card=card, schedule=schedule, steps=6), REGISTRY, None, default_steps=7, max_steps=6)[0].steps == 6
+
+
 def test_guidance_costs_a_second_evaluation_per_step() -> None:
     assert plan(ask(steps=6, guidance_scale=1.0), REGISTRY, None)[0].evaluations == 6
     assert plan(ask(steps=6, guidance_scale=1.5), REGISTRY, None)[0].evaluations == 12

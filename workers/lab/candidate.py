@@ -13,7 +13,7 @@ from schedules.artefact import StoredTable
 from schedules.search.gotta_go_fast import Adaptive, AdaptiveOptions, draw_adaptively
 from schedules.search.method import Sampler
 from schedules.search.problem import SearchProblem
-from schedules.search.rollout import roll_out
+from schedules.search.rollout import Rollout, roll_out
 from schedules.table import Table
 
 
@@ -47,16 +47,19 @@ class Drawn:
     Attributes:
         final: the samples, shape (M, *latent).
         evaluations: forwards of the network for one image, the mean where seeds differ.
+        rollout: of a table; lends the next one the outputs that both have in common.
     """
 
     final: Tensor
     evaluations: float
+    rollout: Rollout | None = None
 
 
-def draw(problem: SearchProblem, candidate: Candidate) -> Drawn:
-    """Draw every seed."""
+def draw(problem: SearchProblem, candidate: Candidate, *, after: Rollout | None = None) -> Drawn:
+    """Draw every seed; an earlier rollout of the same seeds may lend its outputs, the first one at the least."""
     if isinstance(candidate, Sampler):
-        return Drawn(roll_out(problem, candidate.table).final, table_evaluations(candidate.table, problem))
+        rollout = roll_out(problem, candidate.table, after=after)
+        return Drawn(rollout.final, table_evaluations(candidate.table, problem), rollout)
     options = AdaptiveOptions(first_step=candidate.first_step)
     adaptive = draw_adaptively(problem, candidate.tolerance, options)
     return Drawn(adaptive.final, adaptive.mean_evaluations * (2 if problem.guided else 1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from schedules.search.evaluate import seed_errors
+from schedules.search.rollout import Rollout
 from workers.lab.candidate import Candidate, draw, packed
 from workers.lab.comparison import Comparison
 from workers.lab.model import Pixels
@@ -23,6 +24,7 @@ class Measurer:
     def __init__(self, run: Comparison) -> None:
         self._run = run
         self._again: set[str] = set()
+        self._latest: Rollout | None = None
 
     def measure(self, candidate: Candidate) -> Json:
         """Figures of every seed ("psnr_db", "latent_mse"), "evaluations" and, with a judge, the "task_score".
@@ -54,7 +56,8 @@ class Measurer:
 
     def _measured(self, candidate: Candidate) -> Json:
         run = self._run
-        drawn = draw(run.problem, candidate)
+        drawn = draw(run.problem, candidate, after=self._latest)
+        self._latest = drawn.rollout or self._latest
         if not torch.isfinite(drawn.final).all():
             raise ValueError("its results are not finite")
         levels = run.subject.view(drawn.final, run.request.batch)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from schedules.artefact import Schedule
-from schedules.compile import SOLVERS
+from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS, shifted
 from schedules.published.convert import published, published_table
 from schedules.published.tables import tables
 from schedules.search.method import Sampler
-from schedules.search.refine import Split
-from schedules.search.rollout import roll_out
+from schedules.search.refine import Split, grid_errors
 from workers.lab.candidate import Candidates
 from workers.lab.ground import Ground
 from workers.lab.listed import LEARNED, Kind, Listed, any_budget
@@ -98,5 +99,7 @@ def _budgets_of(solver: str) -> Callable[[int], bool]:
 
 
 def _best_shift(split: Split, solver: str, budget: int) -> Sampler:
-    samplers = [Sampler.compiled(solver, shifted(steps_for(solver, budget), shift)) for shift in SHIFTS]
-    return min(samplers, key=lambda each: split.error(roll_out(split.problem, each.table).final, log=True))
+    steps = steps_for(solver, budget)
+    grids = [shifted(steps, shift) for shift in SHIFTS]
+    errors = grid_errors(split, grids, lambda sigmas: compile_table(solver, sigmas, "flow"), log=True)
+    return Sampler.compiled(solver, grids[int(np.argmin(errors))])

@@ -81,7 +81,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would be run for a budget, from the registry alone: no store, no worker."""
-    from app.quote import describe_plan, quote_locally
+    from app.quote import describe_plan, quote_locally, read_sigmas
 
     planned = quote_locally(
         _settings(),
@@ -90,7 +90,7 @@ def plan(
         guidance_scale=guidance_scale,
         schedule=schedule,
         solver=solver,
-        sigmas=None if sigmas is None else tuple(float(sigma) for sigma in sigmas.split(",")),
+        sigmas=None if sigmas is None else read_sigmas(sigmas),
         allow_other_model=allow_other_model,
     )
     typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))

@@ -45,6 +45,24 @@ def quote_locally(
     return PlanAnswer.of(planned)
 
 
+def read_sigmas(text: str) -> tuple[float, ...]:
+    """Noise levels as the command line has them.
+
+    Raises:
+        ValueError: the text is no list of numbers.
+    """
+    return tuple(_number(part) for part in text.split(","))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"--sigmas: must be numbers with commas between them, as in 1,0.5,0; not {text[:80]!r}"
+        ) from None
+
+
 def describe_plan(planned: PlanAnswer) -> str:
     """The plan for a person to read."""
     quality = planned.predicted_quality_db

@@ -35,7 +35,7 @@ class BudgetRequest:
 
     Attributes:
         card: the model's card.
-        guidance_scale: at least 1; 1 means unguided.
+        guidance_scale: in the card's guidance_range; 1 means unguided.
         width: pixels.
         height: pixels.
         steps: the step budget; None leaves it to sigmas, schedule or the default.
@@ -87,6 +87,7 @@ def plan(
     Raises:
         PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed.
     """
+    _check_guidance(request.guidance_scale, request.card)
     _check_steps(request.steps, max_steps, field="steps")
     choice = _choose(request, registry, default_steps, max_steps)
     evaluations = choice.table.network_evaluations(request.guidance_scale)
@@ -274,6 +275,12 @@ def _solver(request: BudgetRequest) -> str:
     if solver not in SOLVERS:
         raise _invalid("solver", f"no solver {solver[:80]!r}; choose one of {', '.join(SOLVERS)}")
     return solver
+
+
+def _check_guidance(scale: float, card: ModelCard) -> None:
+    least, most = card.guidance_range
+    if not least <= scale <= most:
+        raise _invalid("guidance_scale", f"must lie in {least:g} to {most:g} for {card.id}, is {scale:g}")
 
 
 def _check_steps(steps: int | None, max_steps: int, *, field: str) -> None:

@@ -66,7 +66,7 @@ async def generate(body: ImagesRequest, request: Request, gateway: GatewayDep) -
 
 
 def _count(n: int | None, most: int) -> int:
-    if n is not None and n > most:
+    if n is not None and not 1 <= n <= most:
         raise PacerError(ErrorKind.invalid_request, f"n: must lie in 1 to {most}, is {n}", field="n")
     return n or 1
 

@@ -33,6 +33,17 @@ def _size(value: str) -> str:
     return value
 
 
+def _between(least: int, most: int) -> AfterValidator:
+    """A range whose refusal tells both ends."""
+
+    def check(value: int) -> int:
+        if not least <= value <= most:
+            raise ValueError(f"must lie in {least} to {most}, is {value}")
+        return value
+
+    return AfterValidator(check)
+
+
 Text = Annotated[str, AfterValidator(_text)]
 Prompt = Annotated[
     str, AfterValidator(_spoken), Field(min_length=1, json_schema_extra={"example": "a red circle above a blue square"})
@@ -40,8 +51,10 @@ Prompt = Annotated[
 Size = Annotated[
     str, AfterValidator(_size), Field(json_schema_extra={"pattern": f"^({_SIZE.pattern})$", "example": "64x64"})
 ]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Percent = Annotated[int, Field(ge=0, le=100)]
+Seed = Annotated[int, _between(0, MAX_SEED), Field(json_schema_extra={"minimum": 0, "maximum": MAX_SEED})]
+Percent = Annotated[int, _between(0, 100), Field(json_schema_extra={"minimum": 0, "maximum": 100})]
+FromOne = Annotated[int, Field(json_schema_extra={"minimum": 1})]
+"""At least 1; the most is the gateway's setting, and so whoever knows it judges both ends and tells both."""
 
 
 class Strict(BaseModel):
@@ -53,7 +66,7 @@ class Strict(BaseModel):
 class Budget(Strict):
     """What the caller can spend."""
 
-    steps: int = Field(ge=1, description="steps of the solver: each one row of its table, but two rows a step for heun")
+    steps: FromOne = Field(description="steps of the solver: each one row of its table, but two rows a step for heun")
 
 
 class PlanFields(Strict):
@@ -65,7 +78,7 @@ class PlanFields(Strict):
         default=None, description="classifier-free guidance, 1 turns it off; the model's own by default"
     )
     budget: Budget | None = None
-    num_inference_steps: int | None = Field(default=None, ge=1, description="the same as budget.steps")
+    num_inference_steps: FromOne | None = Field(default=None, description="the same as budget.steps")
     schedule: Text | None = Field(
         default=None,
         min_length=1,
@@ -131,7 +144,7 @@ QUALITY_LEVELS: Mapping[str, QualityLevel] = {
 class ImagesRequest(DrawFields):
     """OpenAI's image generation request, and this service's further fields."""
 
-    n: int | None = Field(default=None, ge=1, description="images; image i has seed + i")
+    n: FromOne | None = Field(default=None, description="images; image i has seed + i")
     quality: Literal["auto", "low", "medium", "high", "standard", "hd", "xhigh", "max"] | None = Field(
         default=None,
         description="low, medium and high name a step budget; standard is medium; hd, xhigh and max are high; "
@@ -147,7 +160,7 @@ class ImagesRequest(DrawFields):
     frame_duration_ms: int | None = None
     input_fidelity: Literal["low", "high"] | None = None
     moderation: Literal["low", "auto"] | None = None
-    partial_images: int | None = Field(default=None, ge=0, le=3)
+    partial_images: Annotated[int, _between(0, 3), Field(json_schema_extra={"minimum": 0, "maximum": 3})] | None = None
     safety_identifier: Text | None = None
     style: Literal["vivid", "natural"] | None = None
     svg: Svg | None = None

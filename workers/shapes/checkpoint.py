@@ -28,11 +28,21 @@ def save_checkpoint(path: Path, parts: dict[str, Any], step: int) -> None:
     unfinished.replace(path)
 
 
-def load_checkpoint(path: Path, parts: dict[str, Any], device: torch.device) -> int:
-    """Give each part its state back; returns the finished steps, 0 where there is no checkpoint."""
+def load_checkpoint(
+    path: Path, parts: dict[str, Any], device: torch.device, optional: dict[str, Any] | None = None
+) -> int:
+    """Give each part its state back; returns the finished steps, 0 where there is no checkpoint.
+
+    Args:
+        path: where the checkpoint lies.
+        parts: what it must hold.
+        device: where tensors go.
+        optional: what older checkpoints lack; these parts are left as they are then.
+    """
     if not path.exists():
         return 0
     state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
+    there = {name: part for name, part in (optional or {}).items() if name in state}
+    for name, part in (parts | there).items():
         part.load_state_dict(state[name])
     return int(state["step"])

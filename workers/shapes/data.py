@@ -44,9 +44,3 @@ class PictureStream:
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Pixels (batch, height, width, 3) uint8 to (batch, 3, height, width) float32 in -1..1."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-
-
-def to_pixels(images: Tensor) -> np.ndarray:
-    """Images (batch, 3, height, width) in -1..1 to (batch, height, width, 3) uint8, as diffusers rounds them."""
-    unit = (images.float() / 2 + 0.5).clamp(0, 1)
-    return np.asarray((unit * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())

@@ -20,8 +20,9 @@ from rich.progress import Progress
 from workers.families.sd3 import Sd3Family
 from workers.models import weights_sha256
 from workers.shapes.architecture import build_pipeline, build_tokenizer, build_vae
+from workers.shapes.recipe import history_of
 from workers.shapes.score import score, task_prompts
-from workers.shapes.train_flow import FlowModel, FlowRecipe
+from workers.shapes.train_flow import FlowModel
 from workers.shapes.train_vae import round_trip_db
 
 _CHUNK = 60
@@ -44,12 +45,21 @@ def main() -> None:
         save(pipeline, options.out, facts)
 
 
-def assemble(folder: Path) -> tuple[StableDiffusion3Pipeline, dict[str, Any]]:
-    """The pipeline from the training's checkpoints, with the averaged weights rounded to float16, in float32."""
+def assemble(folder: Path, round_trips: int = 256) -> tuple[StableDiffusion3Pipeline, dict[str, Any]]:
+    """The pipeline from the training's checkpoints, with the averaged weights rounded to float16, in float32.
+
+    Args:
+        folder: where the checkpoints lie.
+        round_trips: pictures that the autoencoder is judged on.
+
+    Returns:
+        The pipeline, and what the model card says about its training.
+    """
     tokenizer = build_tokenizer()
-    vae = _load_vae(folder)
+    vae, vae_steps = _load_vae(folder)
     state = torch.load(folder / "flow.pt", weights_only=True, map_location="cpu")
-    flow = FlowModel(FlowRecipe(steps=1), tokenizer)
+    history = history_of(state)
+    flow = FlowModel(history.recipe, tokenizer)
     prefix = "module."
     flow.load_state_dict({k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)})
     parts = {"transformer": flow.transformer, "text_encoder": flow.text_encoder, "text_encoder_2": flow.text_encoder_2}
@@ -57,15 +67,22 @@ def assemble(folder: Path) -> tuple[StableDiffusion3Pipeline, dict[str, Any]]:
         part.half().float().eval()
     pipeline = build_pipeline(vae=vae, tokenizer=tokenizer, **parts)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline, {"flow_steps": int(state["step"]), "round_trip_db": round_trip_db(vae, torch.device("cpu"))}
+    steps = int(state["step"])
+    return pipeline, {
+        "flow_steps": steps,
+        "training": history.told(steps, vae_steps),
+        "round_trip_db": round_trip_db(vae, torch.device("cpu"), round_trips),
+    }
 
 
-def _load_vae(folder: Path) -> AutoencoderKL:
+def _load_vae(folder: Path) -> tuple[AutoencoderKL, int]:
+    """The autoencoder, and the steps that it was trained for."""
     vae = build_vae()
-    vae.load_state_dict(torch.load(folder / "vae.pt", weights_only=True, map_location="cpu")["vae"])
+    state = torch.load(folder / "vae.pt", weights_only=True, map_location="cpu")
+    vae.load_state_dict(state["vae"])
     pool = torch.load(folder / "pool.pt", weights_only=True, mmap=True)
     vae.register_to_config(scaling_factor=float(pool["scale"]), shift_factor=float(pool["shift"]))
-    return vae
+    return vae, int(state["step"])
 
 
 @torch.inference_mode()
@@ -109,6 +126,7 @@ def save(pipeline: StableDiffusion3Pipeline, out: Path, facts: dict[str, Any]) -
 
 
 def _card(facts: dict[str, Any]) -> str:
+    training = "\n".join(f"- {line}" for line in facts["training"])
     rows = "\n".join(f"| {task} | {share:.3f} |" for task, share in facts["scores"].items())
     return f"""# shapes-64
 
@@ -119,8 +137,11 @@ eight colours on three backgrounds. Stock StableDiffusion3Pipeline layout, float
     pipe = StableDiffusion3Pipeline.from_pretrained(FOLDER, text_encoder_3=None, tokenizer_3=None)
     pipe("a red circle above a blue square on a gray background", guidance_scale={facts["guidance_scale"]}).images[0]
 
-Trained by `python -m workers.shapes.train` for {facts["flow_steps"]} steps of 64 pictures, saved and judged by
-`python -m workers.shapes.export` on {datetime.now(UTC).date()}.
+Trained for {facts["flow_steps"]:,} steps:
+
+{training}
+
+Saved and judged by `python -m workers.shapes.export` on {datetime.now(UTC).date()}.
 
 | figure | value |
 |---|---|

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,35 +15,9 @@ from workers.families.folded_text import FoldedTextProcessor
 from workers.shapes.architecture import build_text_encoder, build_transformer
 from workers.shapes.checkpoint import load_checkpoint, save_checkpoint
 from workers.shapes.pool import Pool, tokenize
+from workers.shapes.recipe import FlowRecipe, History
 
 _SAVE_EVERY = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FlowRecipe:
-    """How the flow is trained."""
-
-    steps: int
-    batch_size: int = 64
-    peak_rate: float = 2.5e-3
-    warmup_steps: int = 100
-    fall_share: float = 0.3
-    """Last share of the steps, in which the rate falls linearly to zero."""
-    prompt_dropout: float = 0.1
-    count_share: float = 0.25
-    """Share of counting prompts in a batch; how many there are is learned last."""
-    sigma_mean: float = 0.0
-    """Of the logit-normal noise levels; more than 0 dwells on high noise, where the layout is decided."""
-    average_decay: float = 0.998
-    width: int = 128
-    layers: int = 7
-    compiled: bool = False
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, plateau, fall."""
-        warm = (step + 1) / self.warmup_steps
-        fall = (self.steps - step) / (self.fall_share * self.steps)
-        return self.peak_rate * min(1.0, warm, fall)
 
 
 class FlowModel(nn.Module):
@@ -94,10 +67,12 @@ def train_flow(
     *,
     device: torch.device,
     progress: Progress,
+    compiled: bool = False,
 ) -> FlowModel:
     """Train, or go on with the checkpoint in the folder; returns the averaged model.
 
     The batch and the noise of a step are functions of its number, so an interrupted run and a whole one agree.
+    The checkpoint says with which recipes it was trained.
     """
     torch.manual_seed(0)
     model = FlowModel(recipe, tokenizer).to(device)
@@ -105,10 +80,14 @@ def train_flow(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay)
     )
     optimisers = build_optimisers(model)
+    history = History()
     parts = {"model": model, "average": average, **{f"optimiser{i}": o for i, o in enumerate(optimisers)}}
     path = folder / "flow.pt"
-    first = load_checkpoint(path, parts, device)
-    if recipe.compiled:
+    first = load_checkpoint(path, parts, device, optional={"history": history})
+    if first < recipe.steps:
+        history.go_on(first, len(pool.latents), recipe)
+    parts["history"] = history
+    if compiled:
         for block in model.transformer.transformer_blocks:
             block.compile()
     unconditional = tokenize(tokenizer, [""]).to(device)

@@ -19,10 +19,13 @@ _KL_WEIGHT = 5e-4  # per latent element
 _PEAK_RATE = 2e-3
 _WARMUP = 100
 _SAVE_EVERY = 200
+_CHECKED = 256  # pictures of a round trip
 
 
 def train_vae(folder: Path, *, steps: int, batch_size: int, device: torch.device, progress: Progress) -> AutoencoderKL:
     """Train the autoencoder, or go on with the checkpoint in the folder.
+
+    The batch and the noise of a step are functions of its number, so an interrupted run and a whole one agree.
 
     Args:
         folder: where checkpoints go.
@@ -41,7 +44,7 @@ def train_vae(folder: Path, *, steps: int, batch_size: int, device: torch.device
     for step in range(first, steps):
         _set_rate(optimiser, step, steps)
         pixels, _ = stream.batch(step)
-        loss, mse = _losses(vae, pixels.to(device))
+        loss, mse = _losses(vae, pixels.to(device), torch.Generator().manual_seed(step))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -50,7 +53,7 @@ def train_vae(folder: Path, *, steps: int, batch_size: int, device: torch.device
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
             save_checkpoint(path, {"vae": vae, "optimiser": optimiser}, step + 1)
             progress.console.print(
-                f"vae step {step + 1} loss {loss.item():.4f} round trip {round_trip_db(vae, device):.2f} dB"
+                f"vae step {step + 1} loss {loss.item():.4f} round trip {round_trip_db(vae, device, _CHECKED):.2f} dB"
             )
     return vae
 
@@ -62,13 +65,13 @@ def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
         group["lr"] = _PEAK_RATE * warm * max(fall, 0.01)
 
 
-def _losses(vae: AutoencoderKL, pixels: Tensor) -> tuple[Tensor, float]:
+def _losses(vae: AutoencoderKL, pixels: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
     with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=pixels.device.type == "cuda"):
         posterior = vae.encode(pixels).latent_dist
-        decoded = vae.decode(posterior.sample()).sample.float()
+        decoded = vae.decode(posterior.sample(generator)).sample.float()
     mse = F.mse_loss(decoded, pixels)
     kl = 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean()
-    return F.l1_loss(decoded, pixels) + 2 * mse + _KL_WEIGHT * kl, float(mse)
+    return F.l1_loss(decoded, pixels) + 2 * mse + _KL_WEIGHT * kl, mse.item()
 
 
 def psnr(mse: float) -> float:
@@ -77,12 +80,11 @@ def psnr(mse: float) -> float:
 
 
 @torch.no_grad()
-def round_trip_db(vae: AutoencoderKL, device: torch.device, pictures: int = 256) -> float:
+def round_trip_db(vae: AutoencoderKL, device: torch.device, pictures: int = _CHECKED) -> float:
     """Mean PSNR in dB of encode (mode) and decode on pictures that training never draws."""
-    total = 0.0
-    for index in range(pictures // 64):
-        pixels, _ = PictureStream(seed=990, batch_size=64).batch(index)
-        pixels = pixels.to(device)
+    total, stream = 0.0, PictureStream(seed=990, batch_size=min(64, pictures))
+    for index in range(-(-pictures // 64)):
+        pixels = stream.batch(index)[0][: pictures - 64 * index].to(device)
         decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
         total += sum(psnr(float(mse)) for mse in (decoded - pixels).square().mean((1, 2, 3)))
     return total / pictures

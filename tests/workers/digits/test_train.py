@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.progress import Progress, TaskID
 
+from tests.workers.interrupting import Interrupting
 from workers.digits import train as training
 from workers.digits.data import Digits, draw_batch, load_digits
 from workers.digits.export import export
@@ -18,19 +18,6 @@ RECIPE = Recipe(steps=6, batch_size=16)
 @pytest.fixture(scope="module")
 def digits() -> tuple[Digits, Digits]:
     return load_digits()
-
-
-class Interrupting(Progress):
-    """Shows nothing, and interrupts after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(disable=True)
-        self.left = steps
-
-    def update(self, task_id: TaskID, **changes) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(

@@ -101,7 +101,7 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
             queue_seconds=max(fact.timings.queue for fact in facts),
             service_seconds=max(fact.timings.service for fact in facts),
             images=facts,
-            ignored=body.ignored(),
+            ignored=body.ignored(first.guidance_scale),
         ),
     )
 

@@ -50,7 +50,13 @@ async def submit(body: JobRequest, response: Response, gateway: GatewayDep) -> J
     await gateway.submit(order.jobs)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobAccepted(id=job.id, status="queued", seed=job.seed, plan=PlanAnswer.of(order.plan))
+    return JobAccepted(
+        id=job.id,
+        status="queued",
+        seed=job.seed,
+        plan=PlanAnswer.of(order.plan),
+        ignored=body.ignored(job.guidance_scale),
+    )
 
 
 @router.get("/{job_id}", response_model=JobAnswer, responses=describe(*_MISSING))

@@ -8,7 +8,7 @@ from app.body import StrictRoute
 from app.gateway import GatewayDep
 from app.intake import budget_request, quote
 from app.problems import describe
-from app.schemas.answers import PlanAnswer
+from app.schemas.answers import PlanAnswer, QuoteAnswer
 from app.schemas.requests import PlanRequest
 from pacer.errors import ErrorKind
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
 
 @router.post(
     "",
-    response_model=PlanAnswer,
+    response_model=QuoteAnswer,
     responses=describe(
         ErrorKind.malformed_body,
         ErrorKind.unauthorized,
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
         ErrorKind.store_unavailable,
     ),
 )
-async def make_plan(body: PlanRequest, gateway: GatewayDep) -> PlanAnswer:
+async def make_plan(body: PlanRequest, gateway: GatewayDep) -> QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
     planned, _ = await quote(budget_request(body, gateway), gateway)
-    return PlanAnswer.of(planned)
+    return QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())

@@ -50,6 +50,12 @@ class PlanAnswer(BaseModel):
         )
 
 
+class QuoteAnswer(PlanAnswer):
+    """The plan of a request that is not run."""
+
+    ignored: list[str] = Field(description="fields that were given and mean nothing in this request")
+
+
 class TimingsAnswer(BaseModel):
     """Seconds that a finished job took."""
 
@@ -81,6 +87,7 @@ class JobAccepted(BaseModel):
     status: Literal["queued"]
     seed: int
     plan: PlanAnswer
+    ignored: list[str] = Field(description="fields that were given and mean nothing in this request")
 
 
 class JobAnswer(BaseModel):

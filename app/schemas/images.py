@@ -30,7 +30,7 @@ class PacerFacts(PlanAnswer):
     queue_seconds: float = Field(description="the longest wait among the images")
     service_seconds: float = Field(description="the longest service among the images")
     images: list[ImageFacts]
-    ignored: list[str] = Field(description="fields that were given and mean nothing here")
+    ignored: list[str] = Field(description="fields that were given and mean nothing in this request")
 
 
 class ImagesAnswer(BaseModel):

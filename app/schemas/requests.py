@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pacer.jobs.messages import ImageFormat
+from pacer.settings import QualityLevel
 
 MAX_SEED = 2**63 - 1
 
@@ -94,6 +95,11 @@ class PlanFields(Strict):
         default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"
     )
 
+    @property
+    def leave_is_idle(self) -> bool:
+        """Whether leave was given to run another model's schedule, and no schedule is named by its id."""
+        return bool(self.allow_other_model) and "/" not in (self.schedule or "")
+
 
 class DrawFields(PlanFields):
     """What drawing needs beside the plan."""
@@ -104,9 +110,23 @@ class DrawFields(PlanFields):
     output_format: ImageFormat | None = Field(default=None, description="png by default")
     output_compression: Percent | None = Field(default=None, description="quality of jpeg and webp")
 
+    def ignored(self, guidance_scale: float) -> list[str]:
+        """The fields that were given and mean nothing in a request that comes to this guidance scale."""
+        means_nothing = {
+            "allow_other_model": self.leave_is_idle,
+            "negative_prompt": bool(self.negative_prompt) and guidance_scale == 1,
+            # A PNG has no quality to lower.
+            "output_compression": self.output_compression is not None and self.output_format in (None, "png"),
+        }
+        return [name for name, so in means_nothing.items() if so]
+
 
 class PlanRequest(PlanFields):
     """A quote without the run."""
+
+    def ignored(self) -> list[str]:
+        """The fields that were given and mean nothing in this request."""
+        return ["allow_other_model"] if self.leave_is_idle else []
 
 
 class JobRequest(DrawFields):
@@ -125,9 +145,6 @@ class Svg(Strict):
     model: Text | None = None
     reasoning: SvgReasoning | None = None
 
-
-QualityLevel = Literal["low", "medium", "high"]
-"""The levels that have a step budget."""
 
 QUALITY_LEVELS: Mapping[str, QualityLevel] = {
     "low": "low",
@@ -170,12 +187,11 @@ class ImagesRequest(DrawFields):
         """The level that was asked for, if any."""
         return None if self.quality in (None, "auto") else QUALITY_LEVELS[self.quality]
 
-    def ignored(self) -> list[str]:
+    def ignored(self, guidance_scale: float) -> list[str]:
         """The fields that were given and mean nothing here."""
-        names = [name for name in IGNORED if getattr(self, name) is not None]
-        if self.output_compression is not None and self.output_format in (None, "png"):
-            names.append("output_compression")
-        return sorted(names)
+        return sorted(
+            [*super().ignored(guidance_scale), *(name for name in IGNORED if getattr(self, name) is not None)]
+        )
 
 
 IGNORED = (

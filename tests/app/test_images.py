@@ -145,6 +145,35 @@ def test_openai_fields_that_mean_nothing_here_are_listed(generate: Generate) -> 
     assert answer["pacer"]["ignored"] == ["background", "moderation", "partial_images", "style", "svg"]
 
 
+def test_a_negative_prompt_means_nothing_without_guidance(generate: Generate) -> None:
+    def ignored(**fields: Any) -> list[str]:
+        answer: list[str] = generate(budget={"steps": 1}, **fields)["pacer"]["ignored"]
+        return answer
+
+    assert ignored(negative_prompt="blue", guidance_scale=1) == ["negative_prompt"]
+    assert ignored(negative_prompt="blue", guidance_scale=1.5) == []
+    assert ignored(negative_prompt="blue") == [], "the model's own guidance is more than 1"
+    assert ignored(negative_prompt="", guidance_scale=1) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({}, ["allow_other_model"]),
+        ({"schedule": "uniform"}, ["allow_other_model"]),
+        ({"sigmas": [1, 0.5, 0]}, ["allow_other_model"]),
+        ({"schedule": "elsewhere/euler/3"}, []),
+        ({"schedule": "shapes-64/euler/6"}, []),
+    ],
+)
+def test_leave_for_another_models_schedule_means_nothing_without_an_id(
+    generate: Generate, client: httpx2.Client, fields: dict[str, Any], ignored: list[str]
+) -> None:
+    assert generate(allow_other_model=True, **fields)["pacer"]["ignored"] == ignored
+    assert generate(allow_other_model=False, budget={"steps": 1})["pacer"]["ignored"] == []
+    assert client.post("/v1/plan", json={"allow_other_model": True, **fields}).json()["ignored"] == ignored
+
+
 def test_nulls_are_absences(generate: Generate) -> None:
     nothing = ("model", "n", "size", "quality", "response_format", "seed", "sigmas", "schedule", "background", "user")
     assert generate(**dict.fromkeys(nothing), budget={"steps": 1})["pacer"]["ignored"] == []

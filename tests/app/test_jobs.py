@@ -66,6 +66,13 @@ def test_a_seed_drawn_at_random_is_told_and_stays(client: httpx2.Client) -> None
     assert submit(client)["seed"] != job["seed"]
 
 
+def test_what_means_nothing_to_a_job_is_listed(client: httpx2.Client) -> None:
+    asked = {"output_compression": 30, "negative_prompt": "blue", "guidance_scale": 1, "allow_other_model": True}
+    assert submit(client, **asked)["ignored"] == ["allow_other_model", "negative_prompt", "output_compression"]
+    assert submit(client, **{**asked, "guidance_scale": 2, "output_format": "webp"})["ignored"] == ["allow_other_model"]
+    assert submit(client)["ignored"] == []
+
+
 def test_events_tell_every_step_in_order_and_end(client: httpx2.Client) -> None:
     job = submit(client)
     events = list(follow(client, job["id"]))

@@ -10,7 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 from app.children import Child
@@ -83,20 +84,19 @@ async def _run(settings: Settings, ports: Mapping[str, int], url: str, store: Em
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     say(f"pacer: starting {', '.join(settings.models)}; stop with Ctrl-C")
-    gateway = await _start(settings, url, "gateway")
+    announcer = asyncio.create_task(_announce(settings, ports, url, say))
+    gateway = asyncio.create_task(_keep_gateway(settings, url, announcer, say))
     keepers = [asyncio.create_task(_keep_worker(settings, url, model, port, say)) for model, port in ports.items()]
     if store is not None:
         keepers.append(asyncio.create_task(_keep_store(store, say)))
-    announcer = asyncio.create_task(_announce(settings, ports, url, say))
     try:
-        await _until_stopped(told_to_stop, gateway, keepers)
+        await _until_stopped(told_to_stop, [gateway, *keepers])
     finally:
         # The gateway first, so that nothing new comes in; then the workers hand back what they hold.
-        announcer.cancel()
-        await gateway.stop()
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(announcer, *keepers, return_exceptions=True)
+        for tasks in ([announcer, gateway], keepers):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _start(settings: Settings, url: str, *command: str, env: Mapping[str, str] | None = None) -> Child:
@@ -110,19 +110,42 @@ async def _start(settings: Settings, url: str, *command: str, env: Mapping[str, 
     return await Child.start(command[0], sys.executable, "-m", "app.cli", *command, env={**common, **(env or {})})
 
 
+async def _keep_gateway(settings: Settings, url: str, announcer: asyncio.Task[None], say: Say) -> None:
+    """Keep the gateway running.
+
+    Raises:
+        SystemEndedError: it ended while the system was still starting; what is wrong then stays wrong, such as a port.
+    """
+
+    def judge(code: int) -> None:
+        if not announcer.done():
+            raise SystemEndedError(f"the gateway ended with code {code}; its lines above say why")
+
+    await _keep("the gateway", partial(_start, settings, url, "gateway"), say, judge)
+
+
 async def _keep_worker(settings: Settings, url: str, model: str, port: int, say: Say) -> None:
-    """Start a model's worker, and start it again whenever it dies, with growing pauses while it dies early."""
+    """Keep a model's worker running."""
     env = {"PACER_WORKER_METRICS_PORT": str(port)}
+    start = partial(_start, settings, url, "worker", "--model", model, env=env)
+    await _keep(f"the worker of {model}", start, say)
+
+
+async def _keep(
+    name: str, start: Callable[[], Awaitable[Child]], say: Say, judge: Callable[[int], None] = lambda _: None
+) -> None:
+    """Start a part, and start it again whenever it dies, with growing pauses while it dies early."""
     pause_s = _FIRST_PAUSE_S
     while True:
         started_s = time.monotonic()
-        worker = await _start(settings, url, "worker", "--model", model, env=env)
+        child = await start()
         try:
-            code = await worker.ended()
+            code = await child.ended()
         finally:
-            await worker.stop()
+            await child.stop()
+        judge(code)
         pause_s = _FIRST_PAUSE_S if time.monotonic() - started_s > _HEALTHY_AFTER_S else pause_s
-        say(f"pacer: the worker of {model} ended with code {code}; starting another in {pause_s:g} s")
+        say(f"pacer: {name} ended with code {code}; starting another in {pause_s:g} s")
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -137,21 +160,18 @@ async def _keep_store(store: EmbeddedStore, say: Say) -> None:
             store.start()
 
 
-async def _until_stopped(told_to_stop: asyncio.Event, gateway: Child, keepers: list[asyncio.Task[None]]) -> None:
+async def _until_stopped(told_to_stop: asyncio.Event, keepers: list[asyncio.Task[None]]) -> None:
     """Wait for the signal.
 
     Raises:
-        SystemEndedError: the gateway ended first.
+        SystemEndedError: the gateway ended before the system had started.
         StoreStartError: the store ended and cannot be started again.
     """
-    stopping, ending = asyncio.create_task(told_to_stop.wait()), asyncio.create_task(gateway.ended())
-    done, _ = await asyncio.wait({stopping, ending, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(told_to_stop.wait())
+    done, _ = await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    ending.cancel()
     if stopping in done:
         return
-    if ending in done:
-        raise SystemEndedError(f"the gateway ended with code {ending.result()}; its lines above say why")
     for keeper in keepers:
         if keeper in done:
             keeper.result()

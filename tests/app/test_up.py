@@ -61,7 +61,7 @@ def is_ready(client: httpx2.Client) -> bool:
 
 
 @pytest.mark.live
-def test_a_whole_system_starts_survives_its_worker_and_ends(tmp_path: Path) -> None:
+def test_a_whole_system_starts_survives_its_parts_and_ends(tmp_path: Path) -> None:
     with running(tmp_path) as (system, url, log), httpx2.Client(base_url=url, timeout=60) as client:
         wait_until(lambda: is_ready(client) or system.poll() is not None, 90)
         wait_until(lambda: "pacer: ready" in log.read_text(), 10)
@@ -76,6 +76,13 @@ def test_a_whole_system_starts_survives_its_worker_and_ends(tmp_path: Path) -> N
         job = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": {"steps": 2}}).headers["location"]
         wait_until(lambda: client.get(job).json()["status"] == "completed", 90)
         assert "the worker of shapes-64 ended with code -9" in log.read_text()
+
+        family |= children(system.pid)
+        gateway = next(pid for pid, args in family.items() if "app.cli gateway" in args)
+        os.kill(gateway, signal.SIGKILL)
+        wait_until(lambda: "the gateway ended with code -9; starting another in 0.5 s" in log.read_text(), 10)
+        wait_until(lambda: is_ready(client) or system.poll() is not None, 60)
+        assert client.get(job).json()["status"] == "completed"
 
         family |= children(system.pid)
         system.send_signal(signal.SIGINT)

@@ -54,7 +54,7 @@ def test_pages_ask_no_more_of_curl_than_old_ones_have():
 def test_block_runs(language, code, live_url, tmp_path):
     done = run_block(language, code, live_url, tmp_path)
     assert done.returncode == 0, done.stderr
-    pictures = re.findall(r"\S+\.png", code)
+    pictures = re.findall(r"[\w-]+\.png", code)
     assert done.stdout or pictures
     for name in pictures:
         with Image.open(tmp_path / name) as picture:
@@ -65,6 +65,7 @@ def test_event_block_ends_with_the_picture_done(live_url, tmp_path):
     code = next(code for _, code in fenced(ROOT / "README.md") if "/events" in code)
     events = re.findall(r"^event: (\w+)$", run_block("bash", code, live_url, tmp_path).stdout, re.MULTILINE)
     assert events[:2] == ["queued", "started"]
+    assert "step" in events
     assert events[-1] == "completed"
 
 

@@ -24,7 +24,7 @@ from schedules.search.rollout import Rollout, roll_out
 from schedules.search.sensitivity import measure_sensitivity
 from schedules.search.span import TeacherSpan, best_grids
 from schedules.search.teacher import Teacher
-from schedules.table import FloatArray
+from schedules.table import FloatArray, Table
 
 _SHIFTS = (1.5, 2.0, 3.0, 4.0)
 
@@ -34,18 +34,20 @@ class PacerOptions:
     """Switches of the method.
 
     Attributes:
-        fit: of the coefficients.
+        fit: of the coefficients; its ridge chooses the first grid.
+        ridges: pulls towards the formula to choose from, anew in each round, on the validation seeds.
         refine: of the moves in each round.
         rounds: how often the seeds are weighted anew.
         screen: calibration seeds that choose among starting grids.
-        floor: latent errors below this count as equal when seeds are weighted.
+        floor: errors below this share of the median one count as equal when seeds are weighted.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
+    ridges: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     refine: RefineOptions = field(default_factory=lambda: RefineOptions(evaluations=150, log=True))
     rounds: int = 2
     screen: int = 32
-    floor: float = 1e-3
+    floor: float = 0.1
 
 
 Found = Callable[[int, Refined], None]
@@ -62,7 +64,7 @@ def search_pacer(
     options: PacerOptions | None = None,
     found: Found | None = None,
 ) -> dict[int, Sampler]:
-    """Search every budget; takes `rounds` x `refine.evaluations` guided evaluations for each budget and seed at most.
+    """Search every budget; takes `rounds` x (`refine.evaluations` + 8 x steps) guided evaluations a budget and seed.
 
     Args:
         teacher: the calibration seeds' trajectories at all nodes.
@@ -107,7 +109,7 @@ class PacerSearch:
         self._sensitivity = measure_sensitivity(calibration.problem, teacher)
 
     def budget(self, steps: int, starts: Sequence[FloatArray] = (), *, evaluations: int | None = None) -> Refined:
-        """Rounds of weighing the seeds and moving the grid; the round that was best on the validation seeds.
+        """Rounds of weighing the seeds, choosing the ridge and moving the grid; the best one on the validation seeds.
 
         Args:
             steps: the budget.
@@ -118,10 +120,10 @@ class PacerSearch:
         if evaluations is not None:
             options = replace(options, evaluations=evaluations)
         sigmas = self._start(steps, starts)
-        drawn = self._fit(sigmas)
+        drawn = self._fit(sigmas, self._options.fit)
         rounds: list[Refined] = []
         for _ in range(self._options.rounds):
-            draw = self._weighted(drawn)
+            draw = self._draw(sigmas, self._weights(drawn))
             refined = refine_drawn(sigmas, draw, self._calibration, self._validation, options)
             rounds.append(refined)
             sigmas = refined.sigmas
@@ -138,10 +140,21 @@ class PacerSearch:
         errors = [few.error(each.final, log=self._options.refine.log) for each in drawn]
         return grids[int(np.argmin(errors))]
 
-    def _fit(self, sigmas: FloatArray, weights: FloatArray | None = None) -> Rollout:
-        return fit_rows(self._calibration.problem, self._teacher, sigmas, self._options.fit, weights)
+    def _weights(self, drawn: Rollout) -> FloatArray:
+        """What seeds count, by how well the last table drew them."""
+        errors = seed_errors(drawn.final, self._teacher.final)
+        return robust_weights(errors, self._options.floor * float(np.median(errors)))
 
-    def _weighted(self, drawn: Rollout) -> Draw:
-        """Fits in which seeds count by how well the last table drew them."""
-        weights = robust_weights(seed_errors(drawn.final, self._teacher.final), self._options.floor)
-        return lambda sigmas, _: self._fit(sigmas, weights)
+    def _draw(self, sigmas: FloatArray, weights: FloatArray) -> Draw:
+        """Weighted fits, with the ridge that is best for a grid on the validation seeds."""
+        fits = [replace(self._options.fit, ridge=ridge) for ridge in self._options.ridges]
+        drawn = [self._fit(sigmas, fit, weights) for fit in fits]
+        best = fits[int(np.argmin([self._validation_error(each.table) for each in drawn]))]
+        return lambda grid, _: self._fit(grid, best, weights)
+
+    def _fit(self, sigmas: FloatArray, fit: FitOptions, weights: FloatArray | None = None) -> Rollout:
+        return fit_rows(self._calibration.problem, self._teacher, sigmas, fit, weights)
+
+    def _validation_error(self, table: Table) -> float:
+        final = roll_out(self._validation.problem, table).final
+        return self._validation.error(final, log=self._options.refine.log)

@@ -84,7 +84,7 @@ def test_a_step_budget_gets_the_schedule_with_the_best_evidence() -> None:
 
 def test_evidence_counts_only_where_the_schedule_holds() -> None:
     assert plan(ask(steps=6, guidance_scale=4.5), REGISTRY, None)[0].schedule == "shapes-64/ab3/6"
-    assert plan(ask(steps=6, guidance_scale=3.5), REGISTRY, None)[0].schedule == "uniform"
+    assert plan(ask(steps=6, guidance_scale=3.5), REGISTRY, None)[0].schedule == CARD.grid
 
 
 def test_a_solver_narrows_the_choice() -> None:
@@ -103,12 +103,12 @@ def test_a_solver_with_two_evaluations_a_step_must_be_asked_for() -> None:
 
 def test_without_an_entry_the_models_grid_serves_and_promises_nothing() -> None:
     made, _ = plan(ask(steps=5), REGISTRY, SPEED)
-    assert (made.schedule, made.solver, made.predicted_quality_db) == ("uniform", "euler", None)
+    assert (made.schedule, made.solver, made.predicted_quality_db) == (CARD.grid, "euler", None)
     assert made.sigmas == pytest.approx(np.linspace(1, 0, 6))
 
 
 def test_what_cannot_be_served_is_never_chosen() -> None:
-    assert plan(ask(steps=9), REGISTRY, None)[0].schedule == "uniform"
+    assert plan(ask(steps=9), REGISTRY, None)[0].schedule == CARD.grid
     assert refused(schedule="shapes-64/unipc-2/9").kind is ErrorKind.schedule_mismatch
 
 

@@ -42,11 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
     check_digests(settings.api_keys)
     client = connect_async(settings.redis_url)
     store = JobStore(client, settings)
-    folders = () if settings.registry_dir is None else (settings.registry_dir,)
     gateway = Gateway(
         settings=settings,
         cards=served(settings),
-        registry=Registry.load(*folders),
+        registry=Registry.load(settings.registry_dir),
         store=store,
         metrics=make_metrics("gateway"),
     )

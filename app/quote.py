@@ -38,9 +38,12 @@ def quote_locally(
         sigmas=sigmas,
         allow_other_model=allow_other_model,
     )
-    folders = () if settings.registry_dir is None else (settings.registry_dir,)
     planned, _ = plan(
-        request, Registry.load(*folders), None, default_steps=settings.default_steps, max_steps=settings.max_steps
+        request,
+        Registry.load(settings.registry_dir),
+        None,
+        default_steps=settings.default_steps,
+        max_steps=settings.max_steps,
     )
     return PlanAnswer.of(planned)
 

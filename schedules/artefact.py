@@ -21,6 +21,7 @@ from schedules.noise import FLOW, VariancePreserving, vp_of_betas
 from schedules.table import BaseKind, FloatArray, Prediction, Table, UncondMode
 
 __all__ = [
+    "LEARNED",
     "ArtefactError",
     "BetaSchedule",
     "Entry",
@@ -38,6 +39,9 @@ __all__ = [
 
 RECOMPILED_TOLERANCE = 1e-12
 """How far a formula solver's stored table may be from its recompilation: another machine's last digits."""
+
+LEARNED = "learned"
+"""In place of a solver, where the coefficients themselves were fitted: such a table is always stored."""
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 SolverName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

@@ -43,13 +43,13 @@ class Registry:
         return cls(tuple(first[key] for key in sorted(first)))
 
     @classmethod
-    def load(cls, *folders: Path) -> Self:
-        """Read the artefacts of folders, the shipped ones last; earlier folders win.
+    def load(cls, *folders: Path | None) -> Self:
+        """Read the artefacts of folders, the shipped ones last; earlier folders win. None stands for a folder not set.
 
         Raises:
             ArtefactError: a folder is not there, or a file in it is malformed or in the wrong place; names it.
         """
-        return cls.of(schedule for folder in (*folders, SHIPPED) for schedule in _read_folder(folder))
+        return cls.of(schedule for folder in (*folders, SHIPPED) if folder for schedule in _read_folder(folder))
 
     def models(self) -> tuple[str, ...]:
         """The models that have schedules, sorted."""

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from itertools import pairwise
 
 import structlog
 from prometheus_client import start_http_server
@@ -15,8 +14,6 @@ from pacer.jobs.connection import connect
 from pacer.jobs.messages import JobState
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, make_metrics
-from pacer.models import load as load_card
-from pacer.models import require_teacher, source_of
 from pacer.parent import end_with_parent
 from pacer.settings import Settings
 
@@ -80,20 +77,10 @@ def schedules(settings: Settings, arguments: list[str]) -> int:
     Raises:
         ValueError: an argument is wrong, or the model has no teacher to search with.
     """
-    if arguments[:1] == ["search"] and "--help" not in arguments:
-        require_teacher(load_card(source_of(_model_named(arguments), settings)))
     _prepare_libraries()
     from workers.lab.cli import main as run_lab
 
     return run_lab(settings, arguments)
-
-
-def _model_named(arguments: list[str]) -> str | None:
-    for argument, following in pairwise([*arguments, ""]):
-        name, given, value = argument.partition("=")
-        if name == "--model":
-            return value if given else following
-    return None
 
 
 def _serve_metrics(settings: Settings, metrics: Metrics) -> None:

@@ -65,8 +65,9 @@ def bench(
         parse_budgets(budgets), scale, seeds=seeds, seed_offset=seed_offset, calibration_seeds=calibration_seeds,
         teacher_steps=teacher_steps, grid=grid, batch=batch,
     )  # fmt: skip
-    folders = [folder for folder in (registry, settings.registry_dir) if folder is not None]
-    valid, notes = _valid(Registry.load(*folders).schedules(subject.model.name), subject.model, scale)
+    valid, notes = _valid(
+        Registry.load(registry, settings.registry_dir).schedules(subject.model.name), subject.model, scale
+    )
     chosen = Catalogue(valid, search_pacer=search_pacer).choose(methods)
     out, console = json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json", Console()
     with progress_bar(console) as progress:

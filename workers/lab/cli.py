@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import Schedule, write
+from schedules.artefact import LEARNED, Schedule, write
 from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
@@ -21,7 +21,7 @@ from workers.lab.found import Found
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
-from workers.lab.request import BASELINES, LEARNED, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
+from workers.lab.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
@@ -147,8 +147,7 @@ def show(
 ) -> None:
     """Print an entry of the registry and plot it."""
     settings: Settings = context.obj
-    folders = [folder for folder in (registry, settings.registry_dir) if folder is not None]
-    found, entry = Registry.load(*folders).find(schedule)
+    found, entry = Registry.load(registry, settings.registry_dir).find(schedule)
     console = Console()
     print_entry(found, entry, console)
     picture = out or Path("out") / f"{schedule.replace('/', '-')}.png"

@@ -23,8 +23,7 @@ def export(
 ) -> None:
     """Write an entry for diffusers, ComfyUI, A1111 or Forge, or as JSON with its whole table."""
     settings: Settings = context.obj
-    folders = [folder for folder in (registry, settings.registry_dir) if folder is not None]
-    exported = export_entry(*Registry.load(*folders).find(schedule), to)
+    exported = export_entry(*Registry.load(registry, settings.registry_dir).find(schedule), to)
     for note in exported.notes:
         if note not in exported.text:
             typer.echo(note, err=True)

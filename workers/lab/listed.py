@@ -12,9 +12,6 @@ from workers.lab.ground import Ground
 Kind = Literal["grid", "stock", "published", "search", "pacer"]
 KINDS: tuple[Kind, ...] = ("grid", "stock", "published", "search", "pacer")
 
-LEARNED = "learned"
-"""In place of a solver: the coefficients belong to the method."""
-
 Find = Callable[[Ground, Sequence[int]], Candidates]
 """From the calibration seeds and budgets to a sampler for each budget."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pacer.models import load as load_card
+from pacer.models import require_teacher
 from pacer.settings import Settings
 from schedules.search.problem import Field
 from workers.families.base import Family
@@ -32,10 +33,11 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
         prompts: a file of prompts, one a line; needed but for shapes-64.
 
     Raises:
-        ValueError: the model cannot be loaded, is no flow model, or has no prompts.
+        ValueError: the model cannot be loaded, is distilled or no flow model, or has no prompts.
     """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
+    require_teacher(load_card(name))
     loaded = load(name, choose_device(settings.device))
     if loaded.card.prediction != "flow":
         raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")

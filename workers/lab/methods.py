@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from schedules.artefact import Schedule
+from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
-from workers.lab.listed import KINDS, LEARNED, Listed
+from workers.lab.listed import KINDS, Listed
 from workers.lab.searches import SEARCHES, pacer_method, search_method
 from workers.lab.tabled import grid_method, published_method, registry_method, stock_method
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from schedules.artefact import LEARNED
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.search.oss import Cost
@@ -13,9 +14,6 @@ Measure = Literal["pixels", "latents"]
 
 BASELINES = ("uniform", "stock", "shift3", "karras", "beta")
 """The grids that evidence compares with: uniform, the model's own at shift 1, SD3's shift, Karras and beta."""
-
-LEARNED = "learned"
-"""In place of a solver: the coefficients are searched too."""
 
 LEARNED_BASELINES = (
     "euler uniform",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+from schedules.artefact import LEARNED
 from schedules.compile import SOLVERS
 from schedules.search import two_step
 from schedules.search.ays import ays
@@ -27,7 +28,7 @@ from schedules.search.pacer import PacerOptions, search_pacer
 from schedules.search.s4s import s4s
 from workers.lab.candidate import AdaptiveChoice, Candidates
 from workers.lab.ground import Ground
-from workers.lab.listed import LEARNED, Cost, Listed, no_cost
+from workers.lab.listed import Cost, Listed, no_cost
 
 _OSS_SEEDS, _POOLED_SEEDS, _BEAM_SEEDS, _FITNESS_SEEDS = 32, 64, 32, 16
 

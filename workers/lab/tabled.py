@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from schedules.artefact import Schedule
+from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS, shifted
 from schedules.published.convert import published, published_table
@@ -15,7 +15,7 @@ from schedules.search.method import Sampler
 from schedules.search.refine import Split, grid_errors
 from workers.lab.candidate import Candidates
 from workers.lab.ground import Ground
-from workers.lab.listed import LEARNED, Kind, Listed, any_budget
+from workers.lab.listed import Kind, Listed, any_budget
 
 SHIFTS = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Of these a stock solver has the best of each budget, chosen on the calibration seeds by the mean PSNR."""

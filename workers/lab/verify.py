@@ -109,8 +109,7 @@ def verify(
 ) -> None:
     """Measure an entry's claim again on other seeds; ends with 1 where it does not hold."""
     settings: Settings = context.obj
-    folders = [folder for folder in (registry, settings.registry_dir) if folder is not None]
-    found, entry = Registry.load(*folders).find(schedule)
+    found, entry = Registry.load(registry, settings.registry_dir).find(schedule)
     lab = open_model(served_as(found.model, settings), settings, prompts)
     console = Console()
     with progress_bar(console) as progress:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedules.artefact import parse
+from schedules.artefact import LEARNED, parse
 from schedules.grids import uniform
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from workers.lab.bench import Bench
 from workers.lab.found import Found
-from workers.lab.request import LEARNED, LEARNED_BASELINES, Measure, SearchRequest
+from workers.lab.request import LEARNED_BASELINES, Measure, SearchRequest
 from workers.lab.search import search_schedule
 
 MakeBench = Callable[[SearchRequest], Bench]

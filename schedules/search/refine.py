@@ -25,7 +25,8 @@ Compile = Callable[[FloatArray], Table]
 Draw = Callable[[FloatArray, Rollout | None], Rollout]
 """From noise levels to what their sampler draws on the calibration seeds; an earlier rollout may lend its outputs."""
 
-_LEAST_GAP = 1e-4
+LEAST_GAP = 1e-4
+"""Least gap between two noise levels in a search, relative to the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +157,10 @@ def resample(sigmas: FloatArray, steps: int) -> FloatArray:
     known = (np.arange(len(sigmas) - 1) + 0.5) / (len(sigmas) - 1)
     wanted = (np.arange(steps) + 0.5) / steps
     gaps = np.exp(np.interp(wanted, known, np.log(-np.diff(sigmas))))
-    return _levels(gaps, float(sigmas[0]))
+    return grid_of(gaps, float(sigmas[0]))
 
 
-def _levels(gaps: FloatArray, start: float) -> FloatArray:
+def grid_of(gaps: FloatArray, start: float) -> FloatArray:
     """Noise levels from `start` to 0 whose gaps are in proportion to the given ones."""
     levels = np.append(1.0, 1.0 - np.cumsum(gaps / gaps.sum()))
     levels[-1] = 0.0
@@ -185,7 +186,7 @@ class _Refinement:
         self._steps = len(sigmas) - 1
         self._spent = 0
         self._latest: Rollout | None = None
-        self._point = np.append(np.log(np.maximum(-np.diff(sigmas) / sigmas[0], _LEAST_GAP)), np.log(sigmas[0]))
+        self._point = np.append(np.log(np.maximum(-np.diff(sigmas) / sigmas[0], LEAST_GAP)), np.log(sigmas[0]))
         self._value, drawn = self._measure(sigmas)
         self._best = drawn.table
         self._best_sigmas = sigmas
@@ -244,7 +245,7 @@ class _Refinement:
 
     def _sigmas(self, point: FloatArray) -> FloatArray:
         gaps = np.exp(point[:-1] - point[:-1].max())
-        return _levels(np.maximum(gaps, _LEAST_GAP), float(np.exp(point[-1])))
+        return grid_of(np.maximum(gaps, LEAST_GAP), float(np.exp(point[-1])))
 
     def _refined(self) -> Refined:
         drawn = roll_out(self._validation.problem, self._best)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
-from schedules.compile.adams import adams_weights
+from schedules.compile import compile_table
 from schedules.grids import shifted
 from schedules.search.problem import SearchProblem
+from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray
 
@@ -76,11 +77,5 @@ def _size(x: Tensor) -> Tensor:
 
 def _descend(problem: SearchProblem, x: Tensor, level: float) -> Tensor:
     """Second-order Adams-Bashforth from a noise level to 0."""
-    sigmas = level * shifted(_STEPS, _SHIFT)
-    slopes: list[Tensor] = []
-    for k in range(_STEPS):
-        slopes.append(problem.velocity(x, float(sigmas[k])))
-        past = slopes[-1:-3:-1]
-        weights = adams_weights(sigmas[: k + 2], len(past))
-        x = x + sum(float(weight) * slope for weight, slope in zip(weights, past, strict=True))
-    return x
+    table = compile_table("ab2", level * shifted(_STEPS, _SHIFT), "flow")
+    return roll_out(replace(problem, noise=x), table).final

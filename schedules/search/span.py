@@ -17,12 +17,12 @@ from scipy.optimize import minimize
 
 from schedules.compile.adams import adams_weights
 from schedules.search.fit import FitOptions
+from schedules.search.refine import LEAST_GAP, grid_of
 from schedules.search.sensitivity import Sensitivity
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray
 
 _TINY = 1e-12
-_LEAST_GAP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +103,7 @@ class TeacherSpan:
 
 
 def _grid(logs: FloatArray) -> FloatArray:
-    gaps = np.maximum(np.exp(logs - logs.max()), _LEAST_GAP)
-    sigmas = np.append(1.0, 1.0 - np.cumsum(gaps / gaps.sum()))
-    sigmas[-1] = 0.0
-    return sigmas
+    return grid_of(np.maximum(np.exp(logs - logs.max()), LEAST_GAP), 1.0)
 
 
 def best_grids(

@@ -1,9 +1,10 @@
 """Pacer's own method: noise levels and coefficients together, on the true final error.
 
-1. Grids from the teacher alone (`span`), for every budget, at no evaluation.
-2. Coefficients in closed form on the student's own rollout (`fit`), seeds weighted so that the geometric mean of their
-   errors falls: a few seeds that flip to another picture must not decide for all.
-3. Moves of the log-gaps on the final error, the coefficients fitted again for each (`refine`); seeds weighted anew.
+1. Grids from the teacher alone (`span`), at no evaluation, beside shifted ones and the curves of smaller budgets.
+2. Coefficients in closed form on the student's own rollout (`fit`); stock solvers' tables beside them.
+3. Gauss and Newton's descent (`newton`) from the best of these, over every number of the table: rows, net times and
+   guidance weights. It goes down the geometric mean of the seeds' errors: a few that flip to another picture must not
+   decide for all. The first round is tried from several starts where that is cheap.
 4. What is returned was best on validation seeds that decided nothing else.
 """
 
@@ -14,19 +15,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from schedules.compile import compile_table
 from schedules.grids import shifted
-from schedules.search.evaluate import seed_errors
-from schedules.search.fit import FitOptions, fit_rows, robust_weights
+from schedules.search.fit import FitOptions, fit_rows
 from schedules.search.method import Sampler
+from schedules.search.newton import Descended, NewtonOptions, Round, derivatives_cost, descend
 from schedules.search.problem import SearchProblem
-from schedules.search.refine import Draw, Refined, RefineOptions, Split, refine_drawn, resample
-from schedules.search.rollout import Rollout, roll_out
+from schedules.search.refine import Split, resample
+from schedules.search.rollout import roll_out
 from schedules.search.sensitivity import measure_sensitivity
 from schedules.search.span import TeacherSpan, best_grids
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray, Table
 
-_SHIFTS = (1.5, 2.0, 3.0, 4.0)
+_SHIFTS = (2.0, 3.0)
+_STOCK = ("ab2", "unipc-2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +37,30 @@ class PacerOptions:
     """Switches of the method.
 
     Attributes:
-        fit: of the coefficients; its ridge chooses the first grid.
-        ridges: pulls towards the formula to choose from, anew in each round, on the validation seeds.
-        refine: of the moves in each round.
-        rounds: how often the seeds are weighted anew.
-        screen: calibration seeds that choose among starting grids.
-        floor: errors below this share of the median one count as equal when seeds are weighted.
+        fit: of the coefficients.
+        fit_seeds: calibration seeds that coefficients and one-pass grids are fitted to.
+        screen: validation seeds that choose among starts.
+        starts: most starts that the first round is tried from.
+        largest: most steps to descend at; the best start serves above.
+        measured: seeds of the rounds that measure every derivative, rising.
+        later: rounds that take the curvature of the last of these, and the gradient of all calibration seeds.
+        spend: most guided evaluations for the derivatives of one budget: larger ones get by with fewer rounds, starts
+            and seeds.
+        newton: of the descent; its rounds are set from the above.
     """
 
-    fit: FitOptions = field(default_factory=FitOptions)
-    ridges: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
-    refine: RefineOptions = field(default_factory=lambda: RefineOptions(evaluations=150, log=True))
-    rounds: int = 2
+    fit: FitOptions = field(default_factory=lambda: FitOptions(ridge=1e-4))
+    fit_seeds: int = 64
     screen: int = 32
-    floor: float = 0.1
+    starts: int = 3
+    largest: int = 12
+    measured: tuple[int, ...] = (48, 96)
+    later: int = 2
+    spend: int = 50_000
+    newton: NewtonOptions = field(default_factory=NewtonOptions)
 
 
-Found = Callable[[int, Refined], None]
+Found = Callable[[int, Descended], None]
 """Called with each budget's steps and result."""
 
 
@@ -64,10 +74,10 @@ def search_pacer(
     options: PacerOptions | None = None,
     found: Found | None = None,
 ) -> dict[int, Sampler]:
-    """Search every budget; takes `rounds` x (`refine.evaluations` + 8 x steps) guided evaluations a budget and seed.
+    """Search every budget; takes about `rounds` x `spend` guided evaluations for each budget.
 
     Args:
-        teacher: the calibration seeds' trajectories at all nodes.
+        teacher: the calibration seeds' trajectories; nodes are needed of the first `fit_seeds` only.
         problem: the same seeds.
         budgets: numbers of steps, rising.
         calibration: where the final errors of `problem` are compared, in decoded pictures for instance; in latents by
@@ -83,13 +93,19 @@ def search_pacer(
         validation = Split(problem.drop(kept), teacher.final[kept:])
         problem, teacher, calibration = problem.take(kept), teacher.take(kept), None
     search = PacerSearch(teacher, calibration or Split(problem, teacher.final), validation, chosen)
-    results: dict[int, Refined] = {}
+    results: dict[int, Sampler] = {}
     for steps in budgets:
         smaller = [resample(results[max(results)].sigmas, steps)] if results else []
-        results[steps] = search.budget(steps, smaller)
+        descended = search.budget(steps, smaller)
+        results[steps] = sampler_of(descended.table, problem.time_scale)
         if found:
-            found(steps, results[steps])
-    return {steps: Sampler(result.sigmas, result.table) for steps, result in results.items()}
+            found(steps, descended)
+    return results
+
+
+def sampler_of(table: Table, time_scale: float) -> Sampler:
+    """A table with the noise levels that its network is told."""
+    return Sampler(np.append(table.t / time_scale, 0.0), table)
 
 
 class PacerSearch:
@@ -103,58 +119,52 @@ class PacerSearch:
     """
 
     def __init__(self, teacher: Teacher, calibration: Split, validation: Split, options: PacerOptions) -> None:
-        self._teacher, self._calibration, self._validation = teacher, calibration, validation
-        self._options = options
-        self._span = TeacherSpan.of(teacher)
-        self._sensitivity = measure_sensitivity(calibration.problem, teacher)
+        self._options, self._calibration, self._validation = options, calibration, validation
+        self._target = teacher.final
+        count = min(options.fit_seeds, calibration.problem.seeds_count)
+        self._fitted, self._paths = calibration.problem.take(count), teacher.take(count)
+        self._span = TeacherSpan.of(self._paths)
+        self._sensitivity = measure_sensitivity(self._fitted, self._paths)
 
-    def budget(self, steps: int, starts: Sequence[FloatArray] = (), *, evaluations: int | None = None) -> Refined:
-        """Rounds of weighing the seeds, choosing the ridge and moving the grid; the best one on the validation seeds.
+    def budget(self, steps: int, starts: Sequence[FloatArray] = ()) -> Descended:
+        """Descend from the best starts, the first round from several; the best table on the validation seeds.
 
         Args:
             steps: the budget.
             starts: grids to begin with, beside the one-pass grid and shifted ones.
-            evaluations: guided evaluations of each round for each seed, in place of the options'.
         """
-        options = self._options.refine
-        if evaluations is not None:
-            options = replace(options, evaluations=evaluations)
-        sigmas = self._start(steps, starts)
-        drawn = self._fit(sigmas, self._options.fit)
-        rounds: list[Refined] = []
-        for _ in range(self._options.rounds):
-            draw = self._draw(sigmas, self._weights(drawn))
-            refined = refine_drawn(sigmas, draw, self._calibration, self._validation, options)
-            rounds.append(refined)
-            sigmas = refined.sigmas
-            drawn = roll_out(self._calibration.problem, refined.table)
-        return min(rounds, key=lambda refined: refined.validation_error)
+        tables, rounds = self._starts(steps, starts), self._rounds(steps)
+        newton = replace(self._options.newton, rounds=tuple(rounds))
+        tables = tables[: self._affordable_starts(steps, rounds)]
+        return descend(tables, self._target, self._calibration, self._validation, newton)
 
-    def _start(self, steps: int, starts: Sequence[FloatArray]) -> FloatArray:
-        """The best of shifted grids, the one-pass grid and the given ones, on a few seeds."""
+    def _affordable_starts(self, steps: int, rounds: Sequence[Round]) -> int:
+        """From how many starts the first round is made."""
+        if not rounds:
+            return 1
+        costs = [derivatives_cost(steps) * each.measured for each in rounds]
+        return max(1, min(self._options.starts, 1 + (self._options.spend - sum(costs)) // costs[0]))
+
+    def _rounds(self, steps: int) -> list[Round]:
+        """Measured rounds as far as they can be afforded, the last before the first; then all seeds' gradients."""
+        if steps > self._options.largest:
+            return []
+        count = self._calibration.problem.seeds_count
+        left = self._options.spend // derivatives_cost(steps)
+        measured: list[Round] = []
+        for seeds in sorted(self._options.measured, reverse=True):
+            few = min(seeds, count, left)
+            if few == seeds or not measured:
+                measured.insert(0, Round(max(1, few), max(1, few)))
+                left -= few
+        return [*measured, *(Round(0, count) for _ in range(self._options.later))]
+
+    def _starts(self, steps: int, starts: Sequence[FloatArray]) -> list[Table]:
+        """Fits on shifted grids, the one-pass grid and the given ones, and stock tables; the best first."""
         grids = [shifted(steps, shift) for shift in _SHIFTS]
         grids += [best_grids(self._span, grids, self._sensitivity, self._options.fit), *starts]
-        few = self._calibration.take(min(self._options.screen, self._calibration.problem.seeds_count))
-        paths = self._teacher.take(few.problem.seeds_count)
-        drawn = [fit_rows(few.problem, paths, grid, self._options.fit) for grid in grids]
-        errors = [few.error(each.final, log=self._options.refine.log) for each in drawn]
-        return grids[int(np.argmin(errors))]
-
-    def _weights(self, drawn: Rollout) -> FloatArray:
-        """What seeds count, by how well the last table drew them."""
-        errors = seed_errors(drawn.final, self._teacher.final)
-        return robust_weights(errors, self._options.floor * float(np.median(errors)))
-
-    def _draw(self, sigmas: FloatArray, weights: FloatArray) -> Draw:
-        """Weighted fits, with the ridge that is best for a grid on the validation seeds."""
-        fits = [replace(self._options.fit, ridge=ridge) for ridge in self._options.ridges]
-        drawn = [self._fit(sigmas, fit, weights) for fit in fits]
-        best = fits[int(np.argmin([self._validation_error(each.table) for each in drawn]))]
-        return lambda grid, _: self._fit(grid, best, weights)
-
-    def _fit(self, sigmas: FloatArray, fit: FitOptions, weights: FloatArray | None = None) -> Rollout:
-        return fit_rows(self._calibration.problem, self._teacher, sigmas, fit, weights)
-
-    def _validation_error(self, table: Table) -> float:
-        final = roll_out(self._validation.problem, table).final
-        return self._validation.error(final, log=self._options.refine.log)
+        tables = [fit_rows(self._fitted, self._paths, grid, self._options.fit).table for grid in grids]
+        tables += [compile_table(solver, shifted(steps, 3.0), "flow") for solver in _STOCK]
+        few = self._validation.take(min(self._options.screen, self._validation.problem.seeds_count))
+        errors = [few.error(roll_out(few.problem, table).final, log=self._options.newton.log) for table in tables]
+        return [tables[place] for place in np.argsort(errors)]

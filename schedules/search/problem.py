@@ -31,12 +31,12 @@ class Field(Protocol):
 class Combine(Protocol):
     """How a family combines its two branches."""
 
-    def __call__(self, conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
+    def __call__(self, conditional: Tensor, unconditional: Tensor, weight: float | Tensor) -> Tensor:
         """The guided output at guidance weight g."""
         ...
 
 
-def classifier_free(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
+def classifier_free(conditional: Tensor, unconditional: Tensor, weight: float | Tensor) -> Tensor:
     """Classifier-free guidance, u + g (c - u) (Ho and Salimans, 2022)."""
     return unconditional + weight * (conditional - unconditional)
 

@@ -14,6 +14,7 @@ from schedules.grids import GRIDS
 from schedules.search import refine
 from schedules.search.evaluate import ROUNDING
 from schedules.search.method import Sampler
+from schedules.search.newton import NewtonOptions
 from schedules.search.pacer import PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
@@ -73,8 +74,7 @@ class Bench:
     @property
     def learning(self) -> PacerOptions:
         """The switches of a search for coefficients."""
-        refine_options = refine.RefineOptions(evaluations=self.request.refine, log=self.request.log)
-        return PacerOptions(refine=refine_options, screen=self.request.screen)
+        return PacerOptions(screen=self.request.screen, newton=NewtonOptions(log=self.request.log))
 
     @property
     def key(self) -> dict[str, object]:
@@ -100,7 +100,7 @@ class Bench:
     @cached_property
     def validation(self) -> Split:
         """Seeds that end the refinement and choose between it and the baselines."""
-        return self._split("validation", self.request.seeds, 1)
+        return self._split("validation", self.request.validation, 1)
 
     @cached_property
     def held_out(self) -> Split:

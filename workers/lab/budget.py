@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from schedules.search.method import Sampler
-from schedules.search.refine import Compile, Refined, RefineOptions, Split, grid_errors, refine
+from schedules.search.refine import Compile, RefineOptions, Split, grid_errors, refine
 from schedules.search.rollout import roll_out
 from schedules.table import FloatArray
 from workers.lab.found import SEARCHED, Found
@@ -39,18 +39,19 @@ def search_budget(
     errors = grid_errors(calibration.take(request.screen), grids, compile_table, log=request.log)
     options = RefineOptions(evaluations=refine_evaluations, log=request.log, free_start=request.free_start)
     refined = refine(grids[int(np.argmin(errors))], compile_table, calibration, validation, options)
-    return keep_better(refined, baselines, errors[len(starts) :], validation, request)
+    found = Sampler(refined.sigmas, refined.table), refined.validation_error
+    return keep_better(found, baselines, errors[len(starts) :], validation, request)
 
 
-def baseline_errors(baselines: Mapping[str, Sampler], calibration: Split, request: SearchRequest) -> list[float]:
-    """The pooled final error of each baseline on the screening seeds."""
-    few = calibration.take(request.screen)
+def baseline_errors(baselines: Mapping[str, Sampler], split: Split, request: SearchRequest) -> list[float]:
+    """The pooled final error of each baseline on the first seeds of a split."""
+    few = split.take(min(request.screen, split.problem.seeds_count))
     drawn = [roll_out(few.problem, baseline.table) for baseline in baselines.values()]
     return [few.error(each.final, log=request.log) for each in drawn]
 
 
 def keep_better(
-    refined: Refined,
+    found: tuple[Sampler, float],
     baselines: Mapping[str, Sampler],
     errors: Sequence[float],
     validation: Split,
@@ -59,15 +60,16 @@ def keep_better(
     """What was found, or the best baseline where that is as good on the validation seeds.
 
     Args:
-        refined: what was found.
+        found: the sampler, and its pooled final error on the validation seeds.
         baselines: by name.
-        errors: of each baseline on calibration seeds, which choose the best one.
+        errors: of each baseline on a few seeds, which choose the best one.
         validation: decides between the two.
         request: the switches.
     """
     name, best = list(baselines.items())[int(np.argmin(errors))]
     drawn = roll_out(validation.problem, best.table)
     baseline_error = validation.error(drawn.final, log=request.log)
-    if baseline_error <= refined.validation_error:
+    sampler, error = found
+    if baseline_error <= error:
         return Found(best, name, baseline_error, baseline_error)
-    return Found(Sampler(refined.sigmas, refined.table), SEARCHED, refined.validation_error, baseline_error)
+    return Found(sampler, SEARCHED, error, baseline_error)

@@ -38,6 +38,7 @@ app.command()(verify)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
+_SEEDS = {"grid": 64, "pacer": 256}
 _CURVE_SEEDS, _CURVE_STEPS = 16, 60
 
 
@@ -70,7 +71,8 @@ def search(
     guidance_range: Annotated[
         str | None, typer.Option(help="Scales to serve, such as 1,4; checked. The guidance alone by default.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Calibration seeds; as many again validate.")] = _DEFAULT.seeds,
+    seeds: Annotated[int | None, typer.Option(help="Calibration seeds; 64, with --method pacer 256.")] = None,
+    validation: Annotated[int, typer.Option(help="Seeds that choose between what was found.")] = _DEFAULT.validation,
     held_out: Annotated[int, typer.Option(help="Seeds of the evidence.")] = _DEFAULT.held_out,
     seed_offset: Annotated[int, typer.Option(help="Moves all seeds and prompts.")] = 0,
     grid: Annotated[int, typer.Option(help="Intervals of the grid that paths are searched on.")] = _DEFAULT.grid,
@@ -95,12 +97,14 @@ def search(
     settings: Settings = context.obj
     wanted, sought = parse_budgets(budgets), _solver(method, solver)
     lab = open_model(model or settings.models[0], settings, prompts)
+    seeds = seeds or _SEEDS[method]
     request = SearchRequest(
         sought, wanted, lab.guidance_scale if guidance is None else guidance,
         guidance_range=None if guidance_range is None else parse_range(guidance_range),
-        seeds=seeds, held_out=held_out, seed_offset=seed_offset, grid=grid, teacher_steps=teacher_steps,
-        refine=refine, screen=min(seeds, screen), path_seeds=min(seeds, _DEFAULT.path_seeds),
-        path_budget=min(grid, path_budget), cost=cost, free_start=free_start, measure=measure, log=pooling == "log",
+        seeds=seeds, validation=validation, held_out=held_out, seed_offset=seed_offset, grid=grid,
+        teacher_steps=teacher_steps, refine=refine, screen=min(seeds, screen),
+        path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
+        free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
     )  # fmt: skip
     console = Console()

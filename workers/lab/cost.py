@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from schedules.search.newton import derivatives_cost
 from workers.lab.bench import Bench
-
-_LEARNED_STARTS = 6
 
 
 def expectation(bench: Bench) -> float:
     """The whole run."""
     request = bench.request
-    teachers = (2 * request.seeds + request.held_out) * request.teacher_steps * bench.branches
+    teachers = (request.seeds + request.validation + request.held_out) * request.teacher_steps * bench.branches
     budgets = sum(budget_cost(bench, steps) + evidence_cost(bench, steps) for steps in request.budgets)
     return teachers + paths_cost(bench) + budgets
 
@@ -27,11 +26,25 @@ def paths_cost(bench: Bench) -> float:
 
 def budget_cost(bench: Bench, steps: int) -> float:
     """One budget: rollouts of starts and baselines on a few seeds, the refinement, its validation."""
+    if bench.request.learned:
+        return _learned_cost(bench, steps)
     request = bench.request
-    starts, rounds = (_LEARNED_STARTS, bench.learning.rounds) if request.learned else (2, 1)
-    screened = (len(request.baselines) + starts) * request.screen
+    screened = (len(request.baselines) + 2) * request.screen
     refined = max(request.refine, steps) if request.is_anchor(steps) else steps
-    return (steps * (screened + 3 * request.seeds) + rounds * refined * request.seeds) * bench.branches
+    return (steps * (screened + 2 * request.seeds + request.validation) + refined * request.seeds) * bench.branches
+
+
+def _learned_cost(bench: Bench, steps: int) -> float:
+    """Starts and baselines on a few seeds, derivatives, gradients, and the steps that validation tries."""
+    request, learning = bench.request, bench.learning
+    started = steps * (3 * learning.fit_seeds + (5 + len(request.baselines)) * request.screen)
+    if steps > learning.largest:
+        return float(started + steps * request.validation) * bench.branches
+    measured = sum(learning.measured) + (learning.starts - 1) * min(learning.measured)
+    derivatives = min(learning.spend, derivatives_cost(steps) * measured)
+    rounds = len(learning.measured) + learning.later
+    validated = steps * request.validation * (rounds * len(learning.newton.dampings) + learning.starts)
+    return (started + derivatives + 3 * steps * request.seeds * learning.later + validated) * bench.branches
 
 
 def evidence_cost(bench: Bench, steps: int) -> float:

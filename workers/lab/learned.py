@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
-from schedules.search.pacer import PacerSearch
-from schedules.search.refine import resample
-from schedules.table import FloatArray
+from schedules.search.pacer import PacerSearch, sampler_of
 from workers.lab.bench import Bench
 from workers.lab.budget import baseline_errors, keep_better
 from workers.lab.found import Found
-from workers.lab.request import SearchRequest
 from workers.lab.store import Json
 
 
@@ -32,32 +30,23 @@ class LearnedSearch:
         return PacerSearch(self._bench.calibration.teacher, self._calibration, self._validation, self._bench.learning)
 
     def budget(self, steps: int, known: Mapping[int, Found], *, resume: bool) -> Found:
-        """The best sampler of a budget.
+        """The best sampler of a budget, whatever other budgets are searched.
 
         Args:
             steps: the budget.
-            known: the budgets found before.
-            resume: take over what an interrupted run of the same request has found.
+            known: the budgets found before; not looked at, so that several processes may share the work.
+            resume: take over what an interrupted run has found with the same switches.
         """
-        request = self._bench.request
-        starts = _starts(request, steps, known)
+        del known
+        bench, request = self._bench, self._bench.request
 
         def make() -> Json:
-            evaluations = request.refine if request.is_anchor(steps) else steps
-            refined = self._search.budget(steps, starts, evaluations=evaluations)
-            baselines = self._bench.baselines(steps)
-            errors = baseline_errors(baselines, self._calibration, request)
-            return keep_better(refined, baselines, errors, self._validation, request).record()
+            descended = self._search.budget(steps)
+            baselines = bench.baselines(steps)
+            errors = baseline_errors(baselines, self._validation, request)
+            sampler = sampler_of(descended.table, bench.calibration.problem.time_scale)
+            found = sampler, descended.validation_error
+            return keep_better(found, baselines, errors, self._validation, request).record()
 
-        key = {**self._bench.key, "learning": repr(self._bench.learning), "starts": [grid.tolist() for grid in starts]}
-        return Found.of(self._bench.store.record("budgets", key, make, again=not resume))
-
-
-def _starts(request: SearchRequest, steps: int, known: Mapping[int, Found]) -> list[FloatArray]:
-    """The curves of the anchors on both sides and their mean, or of the nearest smaller budget."""
-    neighbours = request.neighbours(steps)
-    if neighbours is not None:
-        curves = [resample(known[anchor].sigmas, steps) for anchor in neighbours]
-        return [*curves, (curves[0] + curves[1]) / 2]
-    smaller = [other for other in known if other < steps]
-    return [resample(known[max(smaller)].sigmas, steps)] if smaller else []
+        key = {**bench.key, "request": repr(replace(request, budgets=(steps,))), "learning": repr(bench.learning)}
+        return Found.of(bench.store.record("budgets", key, make, again=not resume))

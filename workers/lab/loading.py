@@ -65,7 +65,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         decode=family.decode,
         prompts=prompts,
         score=share_passed if loaded.id == SHAPES else None,
-        combine=lambda c, u, weight: family.combine(c, u, torch.full((len(c),), weight, device=c.device)),
+        combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
     )
 
 

@@ -20,7 +20,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "ays-sd1", "ays-sdxl", "gits-1.15", "gits-ld3-dpmpp", "gits-ld3-ipndm", "neural-solver", "oss-flux",
         "oss-wan", "oss-chroma",
     ),
-    "search": (*SEARCHES, "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m", "kbest+dpmpp-2m", "cma_es+dpmpp-2m"),
+    "search": (*SEARCHES, "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m", "kbest+dpmpp-2m", "cma_es+dpmpp-2m",
+        "cma_es+unipc-2",
+    ),
 }  # fmt: skip
 
 

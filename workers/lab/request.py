@@ -38,7 +38,8 @@ class SearchRequest:
         guidance_scale: at which the schedules will be used.
         guidance_range: least and most scale that the schedules should serve; checked, and narrowed where they fail;
             None serves the searched scale alone.
-        seeds: for calibration; as many again validate.
+        seeds: for calibration.
+        validation: seeds that choose.
         held_out: seeds for the evidence.
         seed_offset: moves all three sets of seeds.
         grid: intervals of the grid that paths are searched on.
@@ -60,6 +61,7 @@ class SearchRequest:
     guidance_scale: float
     guidance_range: tuple[float, float] | None = None
     seeds: int = 64
+    validation: int = 64
     held_out: int = 128
     seed_offset: int = 0
     grid: int = 40

@@ -85,7 +85,6 @@ def _provenance(bench: Bench, found: dict[int, Found]) -> Provenance:
             **_parameters(bench),
             "measure": request.measure,
             "pooling": "geometric mean" if request.log else "mean",
-            "refine_evaluations_per_seed": request.refine,
             "guidance_scale": request.guidance_scale,
             "validation_seeds": len(validation.prompts),
             "validation_seed_offset": validation.offset,
@@ -103,7 +102,7 @@ def _provenance(bench: Bench, found: dict[int, Found]) -> Provenance:
 
 def _method(request: SearchRequest) -> str:
     if request.learned:
-        return "noise levels and multistep coefficients together: closed-form fits, moves on the final error"
+        return "noise levels and multistep coefficients together: closed-form fits, Gauss-Newton on the final error"
     if request.solver == "euler":
         return "stepsize distillation with pooled cost, refined off the grid"
     return "refined off the grid from Euler's distilled paths and common grids"
@@ -113,9 +112,16 @@ def _parameters(bench: Bench) -> dict[str, bool | int | float | str]:
     """The switches of the one method that was used."""
     request, learning = bench.request, bench.learning
     if request.learned:
-        return {"order": learning.fit.order, "ridge": learning.fit.ridge, "rounds": learning.rounds}
+        return {
+            "fit_seeds": learning.fit_seeds,
+            "ridge": learning.fit.ridge,
+            "derivative_seeds": ", ".join(str(seeds) for seeds in learning.measured),
+            "gradient_rounds": learning.later,
+            "largest_descended": learning.largest,
+        }
     return {
         "cost": request.cost,
+        "refine_evaluations_per_seed": request.refine,
         "free_start": request.free_start,
         "grid": request.grid,
         "path_budget": request.path_budget,

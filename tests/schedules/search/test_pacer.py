@@ -4,13 +4,13 @@ from schedules.compile import compile_table
 from schedules.grids import shifted, uniform
 from schedules.search.analytic import MixtureFlow, mixture_problem
 from schedules.search.evaluate import pooled_error
+from schedules.search.newton import Descended
 from schedules.search.pacer import PacerOptions, search_pacer
 from schedules.search.problem import SearchProblem
-from schedules.search.refine import Refined, RefineOptions
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
 
-QUICK = PacerOptions(refine=RefineOptions(evaluations=30, log=True), screen=16)
+QUICK = PacerOptions(screen=16, fit_seeds=32, measured=(24, 42), later=1)
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,37 @@ def test_it_beats_every_stock_solver_on_unseen_seeds(
             for solver in ("euler", "ab2", "dpmpp-2m", "unipc-2")
             for grid in (uniform(steps), shifted(steps, 2.0), shifted(steps, 3.0))
         )
-        assert error(found.table) < 0.2 * stock
+        assert error(found.table) < 0.05 * stock
 
 
 def test_each_budget_is_told_with_what_it_cost(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
-    told: dict[int, Refined] = {}
+    told: dict[int, Descended] = {}
     search_pacer(calibration_teacher, calibration, (3, 4), options=QUICK, found=told.__setitem__)
     assert list(told) == [3, 4]
-    assert all(result.evaluations <= 30 for result in told.values())
+    assert 0 < told[3].evaluations < told[4].evaluations
 
 
 def test_one_step_is_possible(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
     found = search_pacer(calibration_teacher, calibration, (1,), options=QUICK)[1]
-    assert found.sigmas.tolist() == [1.0, 0.0]
+    assert found.table.evaluations_count == 1
+    assert found.sigmas[-1] == 0.0
+
+
+def test_budgets_that_are_too_large_to_descend_still_have_fitted_rows(
+    calibration: SearchProblem, calibration_teacher: Teacher, unseen: SearchProblem
+) -> None:
+    options = PacerOptions(screen=16, fit_seeds=32, largest=5)
+    found = search_pacer(calibration_teacher, calibration, (6,), options=options)[6]
+    target = run_teacher(unseen, 96, nodes=1).final
+    stock = compile_table("unipc-2", shifted(6, 3.0), "flow")
+    errors = [pooled_error(roll_out(unseen, table).final, target, log=True) for table in (found.table, stock)]
+    assert errors[0] < errors[1]
+
+
+def test_fewer_seeds_are_measured_where_their_derivatives_are_dear(
+    calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    told: dict[int, Descended] = {}
+    cheap = PacerOptions(screen=4, fit_seeds=8, measured=(24, 42), later=0, spend=2_000)
+    search_pacer(calibration_teacher, calibration, (8,), options=cheap, found=told.__setitem__)
+    assert told[8].evaluations < 2_000 + 4 * 8 * 22  # and the steps that the 22 validation seeds try

@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from schedules.compile import compile_table
+from schedules.grids import shifted
+from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
+from schedules.search.evaluate import pooled_error, seed_errors
+from schedules.search.newton import NewtonOptions, Round, derivatives_cost, descend
+from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
+from schedules.search.rollout import roll_out
+from schedules.search.slope import slope
+from schedules.search.table_numbers import Place, TableNumbers
+from schedules.search.teacher import Teacher, run_teacher
+from schedules.table import Table
+
+FLOOR = 1e-3
+
+
+@pytest.fixture(scope="module")
+def guided(flow: MixtureFlow) -> SearchProblem:
+    return replace(mixture_problem(flow, 12), unconditional=gaussian_mixture(seed=4), guidance_scale=1.5, batch=5)
+
+
+def placed(problem: SearchProblem) -> Table:
+    """A table with every kind of row."""
+    table = compile_table("ab2", shifted(4, 2.0), "flow")
+    weights = np.array([1.0, 0.9, 0.0, 1.1])
+    return replace(table, w=weights, uncond=("fresh", "reused", "skipped", "fresh")) if problem.guided else table
+
+
+def numbers_of(problem: SearchProblem) -> TableNumbers:
+    return TableNumbers.of(placed(problem), guided=problem.guided, time_scale=problem.time_scale)
+
+
+def test_the_gradient_is_that_of_the_mean_logarithm(guided: SearchProblem) -> None:
+    numbers, target = numbers_of(guided), torch.zeros_like(guided.noise)
+
+    def value(table: Table) -> float:
+        return float(np.log(seed_errors(roll_out(guided, table).final, target) + FLOOR).mean())
+
+    found = slope(guided, numbers, target, floor=FLOOR)
+    assert found.shape == (len(numbers.places),)
+    for place, step in numbers.steps():
+        behind = 0.0 if place.kind == "time" else -step  # the slope in time is a difference to one side
+        expected = (value(numbers.nudged(place, step)) - value(numbers.nudged(place, behind))) / (step - behind)
+        tolerance = 0.15 if place.kind == "time" else 0.01  # of a wide move, the two bend differently
+        assert found[numbers.places.index(place)] == pytest.approx(expected, rel=tolerance, abs=5e-3), place
+
+
+def test_rows_without_guidance_have_no_weight_to_move(guided: SearchProblem) -> None:
+    weights = [place.row for place in numbers_of(guided).places if place.kind == "weight"]
+    assert weights == [0, 1, 3]
+    plain = TableNumbers.of(placed(guided), guided=False, time_scale=1000.0)
+    assert not [place for place in plain.places if place.kind == "weight"]
+
+
+def test_a_gain_is_kept_by_every_later_sample() -> None:
+    table = compile_table("euler", shifted(3, 2.0), "flow")
+    numbers = TableNumbers.of(table, guided=False, time_scale=1000.0)
+    moved = numbers.nudged(Place("gain", 1, 2), 0.5)
+    assert (moved.X - table.X)[:, 2].tolist() == [0.0, 0.0, 0.5, 0.5]
+
+
+def test_steps_that_leave_no_sampler_are_refused() -> None:
+    table = compile_table("euler", shifted(3, 2.0), "flow")
+    numbers = TableNumbers.of(table, guided=False, time_scale=1000.0)
+    steps = np.array([-0.9 if place == Place("time", 0) else 0.0 for place in numbers.places])
+    assert numbers.moved(steps) is None
+    assert numbers.moved(-steps).t[0] == 1000.0  # type: ignore[union-attr]
+
+
+def test_tables_over_more_than_one_noise_cannot_move() -> None:
+    table = compile_table("euler", shifted(2, 2.0), "flow")
+    wider = Table(t=table.t, c=table.c, w=table.w, uncond=table.uncond, X=np.insert(table.X, 1, 0.0, axis=1),
+                  base=("noise", "image"))  # fmt: skip
+    with pytest.raises(ValueError, match="one noise"):
+        TableNumbers.of(wider, guided=False, time_scale=1000.0)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_the_cost_is_what_a_round_spends(calibration: SearchProblem, steps: int) -> None:
+    few = calibration.take(4)
+    split = Split(few, torch.zeros_like(few.noise))
+    options = NewtonOptions(rounds=(Round(4, 4),), dampings=(1e9,))
+    guided_ones = replace(few, unconditional=few.conditional, guidance_scale=2.0)
+    start = compile_table("euler", shifted(steps, 2.0), "flow")
+    found = descend([start], split.target, Split(guided_ones, split.target), split, options)
+    assert found.evaluations == 4 * (derivatives_cost(steps) + 2 * steps)
+
+
+@pytest.mark.parametrize("steps", [4, 7])
+def test_it_beats_its_start_by_far_on_unseen_seeds(
+    flow: MixtureFlow, calibration: SearchProblem, calibration_teacher: Teacher, steps: int
+) -> None:
+    unseen = mixture_problem(flow, 96, seed_offset=40_000)
+    target = run_teacher(unseen, 96, nodes=1).final
+    start = compile_table("unipc-2", shifted(steps, 2.0), "flow")
+    kept, other = (
+        Split(calibration.take(40), calibration_teacher.final[:40]),
+        Split(calibration.drop(40), calibration_teacher.final[40:]),
+    )
+    options = NewtonOptions(rounds=(Round(40, 40), Round(40, 40), Round(0, 40)))
+    found = descend([start], calibration_teacher.final[:40], kept, other, options)
+    before, after = (pooled_error(roll_out(unseen, table).final, target, log=True) for table in (start, found.table))
+    assert after < 0.1 * before
+
+
+def test_without_rounds_the_start_comes_back(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    split = Split(calibration, calibration_teacher.final)
+    starts = [compile_table(solver, shifted(5, 2.0), "flow") for solver in ("euler", "unipc-2")]
+    found = descend(starts, split.target, split, split, NewtonOptions(rounds=()))
+    assert found.table is starts[1]
+
+
+@pytest.mark.parametrize(
+    ("switches", "named"),
+    [({"rounds": (Round(0, 8),)}, "rounds"), ({"dampings": ()}, "dampings"), ({"floor": 0.0}, "floor")],
+)
+def test_impossible_switches_are_refused(switches: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        NewtonOptions(**switches)  # type: ignore[arg-type]

@@ -62,6 +62,20 @@ def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:
     return Figure(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
 
 
+def bootstrap_ratio(values: FloatArray, reference: FloatArray, *, seed: int = 0) -> Figure:
+    """The ratio of two means over the same seeds, with its 95 % percentile bootstrap interval over pairs.
+
+    Args:
+        values: shape (M,).
+        reference: of the same seeds, shape (M,), with a mean above 0.
+        seed: of the resampling.
+    """
+    draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.quantile(values[draws].mean(1) / reference[draws].mean(1), (0.025, 0.975))
+    ratio = float(values.mean() / reference.mean())
+    return Figure(mean=ratio, low=min(float(low), ratio), high=max(float(high), ratio))
+
+
 def pool(errors: Tensor, *, log: bool = False, floor: float = _TINY) -> Tensor:
     """Pool per-seed errors over their last axis.
 

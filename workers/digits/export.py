@@ -61,12 +61,12 @@ def export(
     rows = {
         "parameters": f"{sum(p.numel() for p in saved.parameters()):,}",
         **figures,
-        "recognised of unseen real digits": f"{recognised(unseen.pictures, unseen.labels, trained):.3f}",
+        "recognised of unseen real digits": f"{_share(recognised(unseen.pictures, unseen.labels, trained))}",
     }
     labels = torch.arange(_DRAWN) % DIGITS
     for scale in (1.0, 1.5, 3.0):
-        share = recognised(draw(saved, folder, labels, scale), labels, trained)
-        rows[f"recognised at guidance {scale:g}"] = f"{share:.3f}"
+        passed = recognised(draw(saved, folder, labels, scale), labels, trained)
+        rows[f"recognised at guidance {scale:g}"] = _share(passed)
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     card = _CARD.format(rows=table, drawn=_DRAWN, steps=_STEPS)
     (folder / "README.md").write_text(card)
@@ -86,7 +86,11 @@ def draw(network: DigitsNetwork, folder: Path, labels: Tensor, guidance_scale: f
     return x
 
 
-def recognised(pictures: Tensor, labels: Tensor, known: Digits) -> float:
-    """The share of pictures whose nearest known picture has their label."""
+def recognised(pictures: Tensor, labels: Tensor, known: Digits) -> Tensor:
+    """Whether each picture's nearest known picture has its label, shape (n,), bool."""
     nearest = torch.cdist(pictures.flatten(1), known.pictures.flatten(1)).argmin(1)
-    return float((known.labels[nearest] == labels).double().mean())
+    return known.labels[nearest] == labels
+
+
+def _share(passed: Tensor) -> str:
+    return f"{float(passed.double().mean()):.3f}"

@@ -11,15 +11,15 @@ from rich.console import Console
 from pacer.settings import Settings
 from schedules.artefact import Schedule
 from schedules.registry import Registry
-from workers.lab.comparing import Comparing
-from workers.lab.comparison import Comparison, ComparisonRequest
-from workers.lab.comparison_show import plot_rows, print_rows
+from workers.lab.comparing.comparison import Comparison, ComparisonRequest
+from workers.lab.comparing.methods import Catalogue
+from workers.lab.comparing.rows import write_rows
+from workers.lab.comparing.run import Comparing
+from workers.lab.comparing.show import plot_rows, print_rows
 from workers.lab.meter import Meter
-from workers.lab.methods import Catalogue
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
-from workers.lab.request import parse_budgets
-from workers.lab.rows import write_rows
+from workers.lab.searching.request import parse_budgets
 from workers.lab.show import FORMATS
 from workers.lab.store import LabStore
 from workers.lab.subject import open_subject

@@ -15,14 +15,14 @@ from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
 from workers.lab import bench_cli
-from workers.lab.bench import Bench
 from workers.lab.export import export
-from workers.lab.found import Found
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
-from workers.lab.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
-from workers.lab.search import search_schedule
+from workers.lab.searching.found import Found
+from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
+from workers.lab.searching.run import SearchRun
+from workers.lab.searching.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
 from workers.lab.store import LabStore
@@ -109,7 +109,7 @@ def search(
     )  # fmt: skip
     console = Console()
     with progress_bar(console) as progress:
-        bench = Bench(lab, request, LabStore(data), Meter(progress))
+        bench = SearchRun(lab, request, LabStore(data), Meter(progress))
         schedule = search_schedule(bench, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
     path = artefact_path(out, lab.name, sought)
     write(schedule, path)

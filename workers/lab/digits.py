@@ -58,7 +58,7 @@ def digits_model(folder: Path = FOLDER) -> LabModel:
         field=lambda prompts: VelocityOf(epsilon_field(network, prompts), "epsilon", noise_schedule()),
         decode=_decode,
         prompts=DigitPrompts(),
-        score=share_recognised,
+        score=recognition_scores,
     )
 
 
@@ -87,11 +87,22 @@ def own_table(table: Table, levels: FloatArray) -> Table:
     return to_network(table, levels, "epsilon", noise_schedule())
 
 
-def share_recognised(prompts: Sequence[str], pixels: Pixels) -> float:
-    """The share of pictures whose nearest real digit is the one that was asked for; empty prompts have none."""
+def recognition_scores(prompts: Sequence[str], pixels: Pixels) -> FloatArray:
+    """Scores whose mean is the share of pictures that show the digit that was asked for, empty prompts left out.
+
+    Args:
+        prompts: one for each picture, "" for any digit.
+        pixels: shape (n, 8, 8, 3), uint8.
+
+    Returns:
+        Shape (n,), float64; 0 for empty prompts.
+    """
     asked = [index for index, prompt in enumerate(prompts) if prompt]
     pictures = 1 - torch.from_numpy(pixels[asked, ..., 0]).float() / 127.5
-    return recognised(pictures, torch.tensor([_label(prompts[index]) for index in asked]), _real_digits())
+    passed = recognised(pictures, torch.tensor([_label(prompts[index]) for index in asked]), _real_digits())
+    scores = np.zeros(len(prompts))
+    scores[asked] = passed.numpy() * len(prompts) / len(asked)
+    return scores
 
 
 @cache

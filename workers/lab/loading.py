@@ -13,6 +13,7 @@ from pacer.models import load as load_card
 from pacer.models import require_teacher
 from pacer.settings import Settings
 from schedules.search.problem import Field
+from schedules.table import FloatArray
 from workers.families.base import Family
 from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
@@ -64,7 +65,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         field=lambda texts: _field(family, texts),
         decode=family.decode,
         prompts=prompts,
-        score=share_passed if loaded.id == SHAPES else None,
+        score=task_scores if loaded.id == SHAPES else None,
         combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
     )
 
@@ -88,12 +89,22 @@ def _field(family: Family, prompts: Sequence[str]) -> Field:
     return field
 
 
-def share_passed(prompts: Sequence[str], pixels: Pixels) -> float:
-    """Mean over the six tasks of the share of pictures that pass; a picture answers every task of its kind."""
-    passed: dict[str, list[bool]] = {}
-    for text, picture in zip(prompts, pixels, strict=True):
-        prompt, reading = parse(text), read(picture)
-        for task, kind in TASKS.items():
-            if kind == prompt.kind:
-                passed.setdefault(task, []).append(passes(task, prompt, reading))
-    return float(np.mean([np.mean(results) for results in passed.values()]))
+def task_scores(prompts: Sequence[str], pixels: Pixels) -> FloatArray:
+    """Scores whose mean is the mean over the tasks of the share that passes; a picture answers every task of its kind.
+
+    Args:
+        prompts: sentences of shapes-64, one for each picture.
+        pixels: shape (n, 64, 64, 3), uint8.
+
+    Returns:
+        Shape (n,), float64: what each picture adds to that mean, times n.
+    """
+    asked = [parse(text) for text in prompts]
+    counts = {task: sum(prompt.kind == kind for prompt in asked) for task, kind in TASKS.items()}
+    tasks = [task for task, count in counts.items() if count]
+    scores = np.zeros(len(asked))
+    for index, (prompt, picture) in enumerate(zip(asked, pixels, strict=True)):
+        reading = read(picture)
+        passed = (task for task in tasks if TASKS[task] == prompt.kind and passes(task, prompt, reading))
+        scores[index] = sum(len(asked) / (counts[task] * len(tasks)) for task in passed)
+    return scores

@@ -1,7 +1,9 @@
-"""Measure samplers on the held-out seeds of a comparison; equal samplers are measured once, also across runs."""
+"""Measure samplers on held-out seeds against the teacher at equal seed; equal samplers once, also across runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -9,67 +11,101 @@ import torch
 from torch import Tensor
 
 from schedules.search.evaluate import seed_errors
+from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout
+from schedules.table import FloatArray
 from workers.lab.candidate import Candidate, draw, packed
-from workers.lab.comparison import Comparison
 from workers.lab.model import Pixels
-from workers.lab.store import Json
+from workers.lab.store import Json, LabStore
+from workers.lab.subject import Subject
 
 _KIND = "compared"
 
 
-class Measurer:
-    """Measures on one run's held-out seeds."""
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Held-out seeds and what the teacher drew from them.
 
-    def __init__(self, run: Comparison) -> None:
-        self._run = run
+    Attributes:
+        subject: the model.
+        problem: the seeds.
+        target: the teacher's latents, shape (M, *latent).
+        prompts: one for each seed.
+        key: what made the teacher; names what is kept on disk.
+        store: where that lies.
+    """
+
+    subject: Subject
+    problem: SearchProblem
+    target: Tensor
+    prompts: tuple[str, ...]
+    key: Mapping[str, object]
+    store: LabStore
+
+
+class Measurer:
+    """Measures on one stand.
+
+    Args:
+        stand: the seeds.
+        fresh: measure anew, once, what is on disk.
+    """
+
+    def __init__(self, stand: Stand, *, fresh: bool = False) -> None:
+        self._stand, self._fresh = stand, fresh
         self._again: set[str] = set()
         self._latest: Rollout | None = None
 
-    def measure(self, candidate: Candidate) -> Json:
-        """Figures of every seed ("psnr_db", "latent_mse"), "evaluations" and, with a judge, the "task_score".
+    def measure(self, candidate: Candidate, *, scored: bool = True) -> Json:
+        """Figures of every seed ("psnr_db", "latent_mse", with a judge the "task_scores") and "evaluations".
+
+        Args:
+            candidate: the sampler.
+            scored: whether the judge is asked, which takes its time.
 
         Raises:
             ValueError: a result is not finite.
         """
-        key = {**self._run.key("held-out"), "candidate": packed(candidate)}
-        name = repr(key["candidate"])
-        again = self._run.fresh and name not in self._again
+        judged = scored and self._stand.subject.model.score is not None
+        key = {**self._stand.key, "candidate": packed(candidate), "judged": judged}
+        name = repr((key["candidate"], judged))
+        again = self._fresh and name not in self._again
         self._again.add(name)
-        return self._run.store.record(_KIND, key, lambda: self._measured(candidate), again=again)
+        return self._stand.store.record(_KIND, key, lambda: self._measured(candidate, judged=judged), again=again)
 
-    def teacher_score(self) -> float | None:
-        """The teacher's own task score."""
-        score = self._run.subject.model.score
-        if score is None:
+    def teacher_scores(self) -> FloatArray | None:
+        """The teacher's own task score of every seed, shape (M,); None without a judge."""
+        if self._stand.subject.model.score is None:
             return None
-
-        def make() -> Json:
-            return {"task_score": score(self._run.held_out.prompts, self._pixels(self._run.teacher.final))}
-
-        key = {**self._run.key("held-out"), "candidate": "teacher"}
-        return float(str(self._run.store.record(_KIND, key, make)["task_score"]))
+        key = {**self._stand.key, "candidate": "teacher", "judged": True}
+        record = self._stand.store.record(_KIND, key, lambda: {"task_scores": self._scores(self._stand.target)})
+        return np.array(record["task_scores"], dtype=np.float64)
 
     @cached_property
-    def _target(self) -> Tensor:
-        return self._run.subject.view(self._run.teacher.final, self._run.request.batch)
+    def _levels(self) -> Tensor:
+        return self._stand.subject.view(self._stand.target, self._stand.problem.batch)
 
-    def _measured(self, candidate: Candidate) -> Json:
-        run = self._run
-        drawn = draw(run.problem, candidate, after=self._latest)
+    def _measured(self, candidate: Candidate, *, judged: bool) -> Json:
+        stand = self._stand
+        drawn = draw(stand.problem, candidate, after=self._latest)
         self._latest = drawn.rollout or self._latest
         if not torch.isfinite(drawn.final).all():
             raise ValueError("its results are not finite")
-        levels = run.subject.view(drawn.final, run.request.batch)
+        levels = stand.subject.view(drawn.final, stand.problem.batch)
         figures: Json = {
-            "psnr_db": run.subject.psnr_db(levels, self._target).tolist(),
-            "latent_mse": seed_errors(drawn.final, run.teacher.final).tolist(),
+            "psnr_db": stand.subject.psnr_db(levels, self._levels).tolist(),
+            "latent_mse": seed_errors(drawn.final, stand.target).tolist(),
             "evaluations": drawn.evaluations,
         }
-        if run.subject.model.score is not None:
-            figures["task_score"] = run.subject.model.score(run.held_out.prompts, self._pixels(drawn.final))
+        if judged:
+            figures["task_scores"] = self._scores(drawn.final)
         return figures
 
-    def _pixels(self, latents: Tensor) -> Pixels:
-        parts = latents.split(self._run.request.batch)
-        return np.concatenate([self._run.subject.model.decode(part) for part in parts])
+    def _scores(self, latents: Tensor) -> list[float]:
+        model = self._stand.subject.model
+        if model.score is None:
+            raise ValueError(f"{model.name} has no judge")
+        parts = latents.split(self._stand.problem.batch)
+        pixels: Pixels = np.concatenate([model.decode(part) for part in parts])
+        scores: list[float] = model.score(self._stand.prompts, pixels).tolist()
+        return scores

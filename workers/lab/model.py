@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.search.problem import Combine, Field, SearchProblem, classifier_free
+from schedules.table import FloatArray
 from workers.lab.prompts import PromptSource
 from workers.lab.seeds import SeedSet
 
@@ -33,7 +34,8 @@ class LabModel:
         field: from prompts, one for each seed, to the network under them.
         decode: from latents (B, *latent) to pixels (B, height, width, 3), uint8 sRGB.
         prompts: where prompts come from.
-        score: from prompts and pixels to the share of tasks solved, in 0..1, where a program can judge that.
+        score: from prompts and pixels to each picture's score, shape (n,), whose mean is the share of tasks solved, in
+            0..1; where a program can judge that.
         combine: how the guided output is made.
     """
 
@@ -48,7 +50,7 @@ class LabModel:
     field: Callable[[Sequence[str]], Field]
     decode: Callable[[Tensor], Pixels]
     prompts: PromptSource
-    score: Callable[[Sequence[str], Pixels], float] | None = None
+    score: Callable[[Sequence[str], Pixels], FloatArray] | None = None
     combine: Combine = classifier_free
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:

@@ -15,13 +15,13 @@ from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
 from schedules.search.method import Sampler
-from workers.lab.bench import Bench
-from workers.lab.evidence import Evidences
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
-from workers.lab.request import SearchRequest
+from workers.lab.searching.evidence import Evidences
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
 from workers.lab.store import LabStore
 
 EXIT_CODE = 1
@@ -92,8 +92,8 @@ def verify_entry(
         teacher_steps=entry.evidence.teacher_steps,
         baselines=tuple(entry.evidence.baselines_psnr_db),
     )
-    bench = Bench(lab, request, store, meter)
-    evidence = Evidences(bench).of(Sampler(entry.sigma_array(), schedule.table(entry)))
+    run = SearchRun(lab, request, store, meter)
+    evidence = Evidences(run).of(Sampler(entry.sigma_array(), schedule.table(entry)))
     return Verdict(entry.evidence, evidence)
 
 

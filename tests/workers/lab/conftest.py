@@ -10,11 +10,12 @@ from torch import Tensor
 
 from schedules.search.analytic import gaussian_mixture
 from schedules.search.problem import Field
-from workers.lab.bench import Bench
+from schedules.table import FloatArray
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import ShapesPrompts
-from workers.lab.request import SearchRequest
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
 from workers.lab.store import LabStore
 
 PROMPTED, UNPROMPTED = (gaussian_mixture(dimensions=48, components=1, spread=0.1, seed=seed) for seed in (0, 1))
@@ -29,8 +30,8 @@ def as_pixels(latents: Tensor) -> Pixels:
     return np.asarray(levels.round().to(torch.uint8).numpy())
 
 
-def share_of_bright(prompts: Sequence[str], pixels: Pixels) -> float:
-    return float((pixels.mean((1, 2, 3)) > 127).mean())
+def brightness_scores(prompts: Sequence[str], pixels: Pixels) -> FloatArray:
+    return np.asarray(pixels.mean((1, 2, 3)) > 127, dtype=np.float64)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def model() -> LabModel:
     return LabModel(
         name="mixture", revision=None, weights_sha256="0" * 64, dtype="float64", size=(4, 4), guidance_scale=1.5,
         latent_shape=(48,), device=torch.device("cpu"), field=mixture_field, decode=as_pixels,
-        prompts=ShapesPrompts(), score=share_of_bright,
+        prompts=ShapesPrompts(), score=brightness_scores,
     )  # fmt: skip
 
 
@@ -50,5 +51,5 @@ def request_() -> SearchRequest:
 
 
 @pytest.fixture
-def bench_of(model: LabModel, tmp_path: Path) -> Callable[[SearchRequest], Bench]:
-    return lambda request: Bench(model, request, LabStore(tmp_path / "lab"), Meter())
+def bench_of(model: LabModel, tmp_path: Path) -> Callable[[SearchRequest], SearchRun]:
+    return lambda request: SearchRun(model, request, LabStore(tmp_path / "lab"), Meter())

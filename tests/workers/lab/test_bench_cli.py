@@ -19,7 +19,7 @@ from schedules.registry import artefact_path
 from schedules.search.analytic import gaussian_mixture, reference, trajectory
 from schedules.search.rollout import roll_out
 from workers.lab.cli import main
-from workers.lab.methods import Catalogue
+from workers.lab.comparing.methods import Catalogue
 from workers.lab.mixture import exact_teacher, mixture_model
 from workers.lab.seeds import seed_set
 
@@ -28,6 +28,7 @@ META = {"model", "guidance", "teacher", "seeds", "seed_offset", "commit", "hardw
 ROW = (
     "method", "kind", "solver", "steps", "evaluations", "psnr_db", "psnr_db_lo", "psnr_db_hi", "latent_mse",
     "latent_mse_median", "latent_mse_p90", "task_score", "search_evaluations", "search_seconds",
+    "task_score_of_teacher", "task_score_of_teacher_lo", "task_score_of_teacher_hi",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -206,6 +207,9 @@ def test_digits_are_guided_judged_and_drawn(command: Command) -> None:
     for row in result.rows:
         assert row["evaluations"] == 2 * row["steps"]
         assert 0 <= row["task_score"] <= 1
+        ratio = row["task_score"] / result.meta["teacher"]["task_score"]
+        assert row["task_score_of_teacher"] == pytest.approx(ratio)
+        assert row["task_score_of_teacher_lo"] <= ratio <= row["task_score_of_teacher_hi"]
     assert result.row("unipc-2", 6)["psnr_db"] > result.row("unipc-2", 4)["psnr_db"]
     assert picture.read_text().startswith("<?xml")
 

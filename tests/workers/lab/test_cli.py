@@ -10,7 +10,7 @@ import torch
 from pacer.settings import Settings
 from schedules.artefact import Schedule, read, write
 from workers.lab.cli import main
-from workers.lab.loading import open_model, share_passed, weights_sha256
+from workers.lab.loading import open_model, task_scores, weights_sha256
 from workers.shapes.architecture import build_pipeline, build_transformer, build_vae
 from workers.shapes.language import sample_prompts
 from workers.shapes.render import draw
@@ -92,8 +92,8 @@ def test_the_judge_passes_true_pictures_and_no_others() -> None:
     prompts = sample_prompts(12, 5)
     pixels = np.stack([draw(prompt, rng) for prompt in prompts])
     texts = [str(prompt) for prompt in prompts]
-    assert share_passed(texts, pixels) == 1.0
-    assert share_passed(texts, pixels[::-1]) < 0.5
+    assert task_scores(texts, pixels).mean() == pytest.approx(1.0)
+    assert task_scores(texts, pixels[::-1]).mean() < 0.5
 
 
 def test_an_artefact_survives_writing(searched: Path, tmp_path: Path) -> None:

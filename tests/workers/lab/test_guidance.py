@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from schedules.search.method import Sampler
-from workers.lab.bench import Bench
-from workers.lab.found import Found
-from workers.lab.guidance import holding_range
-from workers.lab.request import SearchRequest, parse_range
-from workers.lab.search import search_schedule
+from workers.lab.searching.found import Found
+from workers.lab.searching.guidance import holding_range
+from workers.lab.searching.request import SearchRequest, parse_range
+from workers.lab.searching.run import SearchRun
+from workers.lab.searching.search import search_schedule
 
-MakeBench = Callable[[SearchRequest], Bench]
+MakeBench = Callable[[SearchRequest], SearchRun]
 
 
 def test_without_a_wish_the_searched_scale_alone_is_served(bench_of: MakeBench, request_: SearchRequest) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from workers.lab.prompts import FilePrompts, ShapesPrompts
-from workers.lab.request import SearchRequest, parse_budgets
+from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.seeds import seed_set
 
 

@@ -9,12 +9,12 @@ from schedules.artefact import LEARNED, parse
 from schedules.grids import uniform
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
-from workers.lab.bench import Bench
-from workers.lab.found import Found
-from workers.lab.request import LEARNED_BASELINES, Measure, SearchRequest
-from workers.lab.search import search_schedule
+from workers.lab.searching.found import Found
+from workers.lab.searching.request import LEARNED_BASELINES, Measure, SearchRequest
+from workers.lab.searching.run import SearchRun
+from workers.lab.searching.search import search_schedule
 
-MakeBench = Callable[[SearchRequest], Bench]
+MakeBench = Callable[[SearchRequest], SearchRun]
 
 
 @pytest.mark.parametrize("measure", ["pixels", "latents"])

@@ -5,25 +5,25 @@ import pytest
 
 from schedules.artefact import Schedule
 from schedules.evidence import Evidence, Figure
-from workers.lab.bench import Bench
-from workers.lab.request import SearchRequest
-from workers.lab.search import search_schedule
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
+from workers.lab.searching.search import search_schedule
 from workers.lab.verify import Verdict, verify_entry
 
-MakeBench = Callable[[SearchRequest], Bench]
+MakeBench = Callable[[SearchRequest], SearchRun]
 
 
-def verdict(bench: Bench, schedule: Schedule) -> Verdict:
+def verdict(bench: SearchRun, schedule: Schedule) -> Verdict:
     entry = schedule.entries[0]
     return verify_entry(bench.model, schedule, entry, bench.store, bench.meter, seeds=48, seed_offset=7_000)
 
 
 @pytest.fixture
-def bench(bench_of: MakeBench, request_: SearchRequest) -> Bench:
+def bench(bench_of: MakeBench, request_: SearchRequest) -> SearchRun:
     return bench_of(replace(request_, budgets=(4,)))
 
 
-def test_a_true_claim_holds_on_other_seeds(bench: Bench) -> None:
+def test_a_true_claim_holds_on_other_seeds(bench: SearchRun) -> None:
     schedule = search_schedule(bench)
     found = verdict(bench, schedule)
     assert found.failures == ()
@@ -32,25 +32,25 @@ def test_a_true_claim_holds_on_other_seeds(bench: Bench) -> None:
     assert found.measured.psnr_db != found.claimed.psnr_db
 
 
-def test_a_claim_of_too_much_quality_does_not_hold(bench: Bench) -> None:
+def test_a_claim_of_too_much_quality_does_not_hold(bench: SearchRun) -> None:
     schedule = search_schedule(bench)
     assert any("is claimed" in failure for failure in verdict(bench, boasting(schedule, 10.0)).failures)
 
 
-def test_a_claim_to_beat_a_better_baseline_does_not_hold(bench: Bench) -> None:
+def test_a_claim_to_beat_a_better_baseline_does_not_hold(bench: SearchRun) -> None:
     schedule = search_schedule(bench)
     worse = schedule.entries[0].model_copy(update={"sigmas": (1.0, 0.999, 0.998, 0.997, 0.0), "table": None})
     spoilt = schedule.model_copy(update={"entries": (worse,)})
     assert any("was said to be worse" in failure for failure in verdict(bench, spoilt).failures)
 
 
-def test_other_weights_are_refused(bench: Bench) -> None:
+def test_other_weights_are_refused(bench: SearchRun) -> None:
     schedule = search_schedule(bench).model_copy(update={"weights_sha256": "f" * 64})
     with pytest.raises(ValueError, match="other weights"):
         verdict(bench, schedule)
 
 
-def test_an_entry_without_evidence_claims_nothing(bench: Bench) -> None:
+def test_an_entry_without_evidence_claims_nothing(bench: SearchRun) -> None:
     schedule = search_schedule(bench)
     silent = schedule.model_copy(update={"entries": (schedule.entries[0].model_copy(update={"evidence": None}),)})
     with pytest.raises(ValueError, match="nothing to verify"):

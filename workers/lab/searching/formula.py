@@ -9,11 +9,11 @@ import numpy as np
 from schedules.search.oss import OssOptions, search_paths
 from schedules.search.refine import resample
 from schedules.table import FloatArray
-from workers.lab.bench import Bench
-from workers.lab.budget import search_budget
-from workers.lab.cost import paths_cost
-from workers.lab.found import Found
-from workers.lab.request import SearchRequest
+from workers.lab.searching.budget import search_budget
+from workers.lab.searching.cost import paths_cost
+from workers.lab.searching.found import Found
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
 from workers.lab.store import Json
 
 
@@ -21,12 +21,12 @@ class FormulaSearch:
     """Searches one budget after the other; results are kept on disk.
 
     Args:
-        bench: the model, the request, the store and the meter.
+        run: the model, the request, the store and the meter.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._paths = _paths(bench)
+    def __init__(self, run: SearchRun) -> None:
+        self._run = run
+        self._paths = _paths(run)
 
     def budget(self, steps: int, known: Mapping[int, Found], *, resume: bool) -> Found:
         """The best grid of a budget.
@@ -36,32 +36,32 @@ class FormulaSearch:
             known: the budgets found before.
             resume: take over what an interrupted run of the same request has found.
         """
-        bench = self._bench
-        starts = _starts(bench.request, steps, self._paths, known)
-        evaluations = bench.request.refine if bench.request.is_anchor(steps) else 0
+        run = self._run
+        starts = _starts(run.request, steps, self._paths, known)
+        evaluations = run.request.refine if run.request.is_anchor(steps) else 0
 
         def make() -> Json:
             found = search_budget(
                 starts,
-                bench.table,
-                bench.compared(bench.calibration),
-                bench.compared(bench.validation),
-                bench.request,
-                baselines=bench.baselines(steps),
+                run.table,
+                run.compared(run.calibration),
+                run.compared(run.validation),
+                run.request,
+                baselines=run.baselines(steps),
                 refine_evaluations=evaluations,
             )
             return found.record()
 
-        key = {**bench.key, "starts": [start.tolist() for start in starts]}
-        return Found.of(bench.store.record("budgets", key, make, again=not resume))
+        key = {**run.key, "starts": [start.tolist() for start in starts]}
+        return Found.of(run.store.record("budgets", key, make, again=not resume))
 
 
-def _paths(bench: Bench) -> list[FloatArray]:
+def _paths(run: SearchRun) -> list[FloatArray]:
     """Euler's distilled paths of budgets 1, 2, ..., from the store where they are known."""
-    request, split = bench.request, bench.calibration
+    request, split = run.request, run.calibration
     options = OssOptions(cost=request.cost, free_start=request.free_start, log=request.log)
     budget = min(request.path_budget, request.budgets[-1])
-    bench.meter.stage("paths", paths_cost(bench))
+    run.meter.stage("paths", paths_cost(run))
 
     def make() -> Json:
         seeds = request.path_seeds
@@ -69,7 +69,7 @@ def _paths(bench: Bench) -> list[FloatArray]:
         return {str(len(path.sigmas) - 1): path.sigmas.tolist() for path in found}
 
     key = {**split.key, "options": repr(options), "budget": budget, "path_seeds": request.path_seeds}
-    record = bench.store.record("paths", key, make)
+    record = run.store.record("paths", key, make)
     return [np.array(record[str(steps)], dtype=np.float64) for steps in range(1, budget + 1)]
 
 

@@ -10,8 +10,8 @@ from schedules.search.method import Sampler
 from schedules.search.refine import Compile, RefineOptions, Split, grid_errors, refine
 from schedules.search.rollout import roll_out
 from schedules.table import FloatArray
-from workers.lab.found import SEARCHED, Found
-from workers.lab.request import SearchRequest
+from workers.lab.searching.found import SEARCHED, Found
+from workers.lab.searching.request import SearchRequest
 
 
 def search_budget(

@@ -7,18 +7,20 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from schedules.search.method import Sampler
-from workers.lab.comparison import Comparison
-from workers.lab.listed import Listed
+from schedules.table import FloatArray
+from workers.lab.comparing.comparison import Comparison
+from workers.lab.comparing.listed import Listed
+from workers.lab.comparing.rows import Meta, Row, row
+from workers.lab.comparing.searched import Searched, allowed, expected, search
+from workers.lab.comparing.tabled import SHIFTS, shift_of
 from workers.lab.measuring import Measurer
-from workers.lab.rows import Meta, Row, row
-from workers.lab.searching import Searched, allowed, expected, search
-from workers.lab.tabled import SHIFTS, shift_of
 
 _SEARCH_COST = (
     "forwards of the network and wall-clock of a method's whole search for the run's budgets, its teacher's too"
@@ -36,10 +38,17 @@ class Comparing:
 
     def __init__(self, run: Comparison, methods: Sequence[Listed], notes: Sequence[str] = ()) -> None:
         self._run, self._methods = run, methods
-        self._measurer = Measurer(run)
         self._shifts: dict[str, dict[str, float]] = {}
         self.rows: list[Row] = []
         self.notes = list(notes)
+
+    @cached_property
+    def _measurer(self) -> Measurer:
+        return Measurer(self._run.stand, fresh=self._run.fresh)
+
+    @cached_property
+    def _teacher_scores(self) -> FloatArray | None:
+        return self._measurer.teacher_scores()
 
     def each(self) -> Iterator[Listed]:
         """Do one method after the other; each is given out when its rows are there."""
@@ -66,7 +75,7 @@ class Comparing:
             "teacher": {
                 "kind": "exact" if run.subject.exact else "euler",
                 "steps": request.teacher_steps,
-                "task_score": self._measurer.teacher_score(),
+                "task_score": None if self._teacher_scores is None else float(self._teacher_scores.mean()),
             },
             "seeds": request.seeds,
             "seed_offset": request.seed_offset,
@@ -95,7 +104,7 @@ class Comparing:
             except ValueError as error:
                 self.notes.append(f"{method.name} at {budget}: left out, {error}")
                 continue
-            self.rows.append(row(method, budget, candidate, searched, measured))
+            self.rows.append(row(method, searched, budget, measured, self._teacher_scores))
 
 
 def _hardware(device: torch.device) -> dict[str, object]:

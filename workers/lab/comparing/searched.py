@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.lab.candidate import Candidate, pack_all, unpack_all
-from workers.lab.comparison import Comparison
-from workers.lab.listed import Listed
+from workers.lab.comparing.comparison import Comparison
+from workers.lab.comparing.listed import Listed
 from workers.lab.store import Json
 
 _KIND = "searches"

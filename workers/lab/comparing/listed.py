@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.lab.candidate import Candidates
-from workers.lab.ground import Ground
+from workers.lab.comparing.ground import Ground
 
 Kind = Literal["grid", "stock", "published", "search", "pacer"]
 KINDS: tuple[Kind, ...] = ("grid", "stock", "published", "search", "pacer")

@@ -14,8 +14,8 @@ from schedules.published.tables import tables
 from schedules.search.method import Sampler
 from schedules.search.refine import Split, grid_errors
 from workers.lab.candidate import Candidates
-from workers.lab.ground import Ground
-from workers.lab.listed import Kind, Listed, any_budget
+from workers.lab.comparing.ground import Ground
+from workers.lab.comparing.listed import Kind, Listed, any_budget
 
 SHIFTS = (1.0, 1.5, 2.0, 3.0, 5.0)
 """Of these a stock solver has the best of each budget, chosen on the calibration seeds by the mean PSNR."""

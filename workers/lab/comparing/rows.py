@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from schedules.search.evaluate import bootstrap, summarise
+from schedules.search.evaluate import bootstrap, bootstrap_ratio, summarise
 from schedules.search.method import Sampler
-from workers.lab.candidate import Candidate
-from workers.lab.listed import Kind, Listed
-from workers.lab.searching import Searched
+from schedules.table import FloatArray
+from workers.lab.comparing.listed import Kind, Listed
+from workers.lab.comparing.searched import Searched
 from workers.lab.store import Json
 
 Meta = dict[str, object]
@@ -39,6 +39,9 @@ class Row:
         search_evaluations: forwards of the network in the method's whole search for all budgets of the run, its teacher
             included; None where nobody knows.
         search_seconds: of wall-clock for the same.
+        task_score_of_teacher: its ratio to the teacher's on the same prompts and seeds.
+        task_score_of_teacher_lo: the lower end of the ratio's 95 % interval, bootstrapped over pairs.
+        task_score_of_teacher_hi: the upper end.
     """
 
     method: str
@@ -55,12 +58,26 @@ class Row:
     task_score: float | None
     search_evaluations: int | None
     search_seconds: float | None
+    task_score_of_teacher: float | None
+    task_score_of_teacher_lo: float | None
+    task_score_of_teacher_hi: float | None
 
 
-def row(method: Listed, budget: int, candidate: Candidate, searched: Searched, measured: Json) -> Row:
-    """Figures of all seeds as one row."""
+def row(method: Listed, searched: Searched, budget: int, measured: Json, teacher_scores: FloatArray | None) -> Row:
+    """Figures of all seeds as one row.
+
+    Args:
+        method: whose.
+        searched: what it found.
+        budget: of the row.
+        measured: the figures of every seed.
+        teacher_scores: the teacher's task scores of the same seeds, shape (M,).
+    """
+    candidate = searched.candidates[budget]
     psnr = bootstrap(np.array(measured["psnr_db"], dtype=np.float64))
     latent = summarise(np.array(measured["latent_mse"], dtype=np.float64))
+    scores = np.array(measured.get("task_scores", ()), dtype=np.float64)
+    ratio = None if teacher_scores is None else bootstrap_ratio(scores, teacher_scores)
     steps = candidate.table.evaluations_count if isinstance(candidate, Sampler) else budget
     return Row(
         method=method.name,
@@ -74,7 +91,10 @@ def row(method: Listed, budget: int, candidate: Candidate, searched: Searched, m
         latent_mse=latent.mean,
         latent_mse_median=latent.median,
         latent_mse_p90=latent.p90,
-        task_score=float(str(measured["task_score"])) if "task_score" in measured else None,
+        task_score=float(scores.mean()) if scores.size else None,
+        task_score_of_teacher=None if ratio is None else ratio.mean,
+        task_score_of_teacher_lo=None if ratio is None else ratio.low,
+        task_score_of_teacher_hi=None if ratio is None else ratio.high,
         search_evaluations=searched.evaluations,
         search_seconds=searched.seconds,
     )

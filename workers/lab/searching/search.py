@@ -9,52 +9,52 @@ from importlib.metadata import PackageNotFoundError, version
 from schedules.artefact import Entry, Schedule, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
-from workers.lab.bench import Bench
-from workers.lab.cost import budget_cost, evidence_cost, expectation
-from workers.lab.evidence import Evidences
-from workers.lab.formula import FormulaSearch
-from workers.lab.found import SEARCHED, Found
-from workers.lab.guidance import holding_range
-from workers.lab.learned import LearnedSearch
-from workers.lab.request import SearchRequest
+from workers.lab.searching.cost import budget_cost, evidence_cost, expectation
+from workers.lab.searching.evidence import Evidences
+from workers.lab.searching.formula import FormulaSearch
+from workers.lab.searching.found import SEARCHED, Found
+from workers.lab.searching.guidance import holding_range
+from workers.lab.searching.learned import LearnedSearch
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
 
 Tell = Callable[[int, Found], None]
 """Is told of each budget's result."""
 
 
-def search_schedule(bench: Bench, *, resume: bool = False, tell: Tell | None = None) -> Schedule:
+def search_schedule(run: SearchRun, *, resume: bool = False, tell: Tell | None = None) -> Schedule:
     """Search every budget of a request and measure it on held-out seeds.
 
     Args:
-        bench: the model, the request, the store and the meter.
+        run: the model, the request, the store and the meter.
         resume: take over the budgets that an interrupted run of the same request has found.
         tell: is told of each budget's result.
     """
-    bench.meter.expect(expectation(bench))
-    search = LearnedSearch(bench) if bench.request.learned else FormulaSearch(bench)
+    run.meter.expect(expectation(run))
+    search = LearnedSearch(run) if run.request.learned else FormulaSearch(run)
     found: dict[int, Found] = {}
-    for steps in sorted(bench.request.budgets, key=lambda steps: (not bench.request.is_anchor(steps), steps)):
-        bench.meter.stage(f"{steps} steps", budget_cost(bench, steps))
+    for steps in sorted(run.request.budgets, key=lambda steps: (not run.request.is_anchor(steps), steps)):
+        run.meter.stage(f"{steps} steps", budget_cost(run, steps))
         found[steps] = search.budget(steps, found, resume=resume)
         if tell:
             tell(steps, found[steps])
     found = dict(sorted(found.items()))
-    return _schedule(bench, found, _entries(bench, found))
+    return _schedule(run, found, _entries(run, found))
 
 
-def _entries(bench: Bench, found: dict[int, Found]) -> tuple[Entry, ...]:
-    evidences = Evidences(bench)
+def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
+    evidences = Evidences(run)
     entries = []
     for steps, result in found.items():
-        bench.meter.stage(f"evidence for {steps} steps", evidence_cost(bench, steps))
-        table = StoredTable.of(result.sampler.table) if bench.request.learned else None
+        run.meter.stage(f"evidence for {steps} steps", evidence_cost(run, steps))
+        table = StoredTable.of(result.sampler.table) if run.request.learned else None
         evidence = evidences.of(result.sampler)
         entries.append(Entry(steps=steps, sigmas=tuple(result.sigmas.tolist()), table=table, evidence=evidence))
     return tuple(entries)
 
 
-def _schedule(bench: Bench, found: dict[int, Found], entries: tuple[Entry, ...]) -> Schedule:
-    model, request = bench.model, bench.request
+def _schedule(run: SearchRun, found: dict[int, Found], entries: tuple[Entry, ...]) -> Schedule:
+    model, request = run.model, run.request
     width, height = model.size
     return Schedule(
         format="pacer-schedule/1",
@@ -65,30 +65,30 @@ def _schedule(bench: Bench, found: dict[int, Found], entries: tuple[Entry, ...])
         quantization=None,
         prediction="flow",
         solver=request.solver,
-        order=SOLVERS.get(request.solver, bench.learning.fit.order),
+        order=SOLVERS.get(request.solver, run.learning.fit.order),
         valid_for=ValidFor(
             width=(width, width),
             height=(height, height),
-            guidance_scale=holding_range(bench, found),
+            guidance_scale=holding_range(run, found),
         ),
-        provenance=_provenance(bench, found),
+        provenance=_provenance(run, found),
         entries=entries,
     )
 
 
-def _provenance(bench: Bench, found: dict[int, Found]) -> Provenance:
-    request, calibration, validation = bench.request, bench.calibration.seeds, bench.validation.seeds
+def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
+    request, calibration, validation = run.request, run.calibration.seeds, run.validation.seeds
     kept = ", ".join(f"{steps}: {result.source}" for steps, result in found.items() if result.source != SEARCHED)
     return Provenance(
         method=_method(request),
         parameters={
-            **_parameters(bench),
+            **_parameters(run),
             "measure": request.measure,
             "pooling": "geometric mean" if request.log else "mean",
             "guidance_scale": request.guidance_scale,
             "validation_seeds": len(validation.prompts),
             "validation_seed_offset": validation.offset,
-            "device": bench.model.device.type,
+            "device": run.model.device.type,
             "baselines_kept": kept or "none",
         },
         teacher_steps=request.teacher_steps,
@@ -108,9 +108,9 @@ def _method(request: SearchRequest) -> str:
     return "refined off the grid from Euler's distilled paths and common grids"
 
 
-def _parameters(bench: Bench) -> dict[str, bool | int | float | str]:
+def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
     """The switches of the one method that was used."""
-    request, learning = bench.request, bench.learning
+    request, learning = run.request, run.learning
     if request.learned:
         return {
             "fit_seeds": learning.fit_seeds,

@@ -8,9 +8,9 @@ from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
-from workers.lab.listed import KINDS, Listed
-from workers.lab.searches import SEARCHES, pacer_method, search_method
-from workers.lab.tabled import grid_method, published_method, registry_method, stock_method
+from workers.lab.comparing.listed import KINDS, Listed
+from workers.lab.comparing.searches import SEARCHES, pacer_method, search_method
+from workers.lab.comparing.tabled import grid_method, published_method, registry_method, stock_method
 
 _GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
 _GROUPS: Mapping[str, tuple[str, ...]] = {

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher
-from workers.lab.ground import Ground
+from workers.lab.comparing.ground import Ground
+from workers.lab.measuring import Stand
 from workers.lab.meter import Meter
 from workers.lab.prompts import SplitName
 from workers.lab.seeds import SeedSet, seed_set
@@ -101,6 +102,12 @@ class Comparison:
     def teacher(self) -> Teacher:
         """The teacher of the held-out seeds, its ends alone."""
         return self._teacher("held-out", self.problem, nodes=1)
+
+    @property
+    def stand(self) -> Stand:
+        """The held-out seeds as measurements take them."""
+        prompts, key = self.held_out.prompts, self.key("held-out")
+        return Stand(self.subject, self.problem, self.teacher.final, prompts, key, self.store)
 
     @cached_property
     def ground(self) -> Ground:

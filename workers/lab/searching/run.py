@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from schedules.compile import compile_table
@@ -19,12 +17,14 @@ from schedules.search.pacer import PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table
+from workers.lab.measuring import Stand
 from workers.lab.meter import Meter
-from workers.lab.model import LabModel, Pixels
+from workers.lab.model import LabModel
 from workers.lab.prompts import SplitName
-from workers.lab.request import SearchRequest
+from workers.lab.searching.request import SearchRequest
 from workers.lab.seeds import SeedSet, seed_set
 from workers.lab.store import LabStore
+from workers.lab.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class SearchRun:
     """Makes each split when it is first asked for."""
 
     model: LabModel
@@ -67,9 +67,10 @@ class Bench:
         pairs = {name: self.request.baseline(name) for name in self.request.baselines}
         return {name: Sampler.compiled(solver, GRIDS[grid](steps)) for name, (solver, grid) in pairs.items()}
 
-    def pixels(self, latents: Tensor) -> Pixels:
-        """Latents (n, *latent) decoded batch by batch, shape (n, height, width, 3), uint8."""
-        return np.concatenate([self.model.decode(part) for part in latents.split(self.request.batch)])
+    @property
+    def subject(self) -> Subject:
+        """The model as results are compared on it."""
+        return Subject(self.model, lambda problem, steps, nodes: run_teacher(problem, steps, nodes=nodes))
 
     @property
     def learning(self) -> PacerOptions:
@@ -86,8 +87,10 @@ class Bench:
         if self.request.measure == "latents":
             return refine.Split(split.problem, split.teacher.final)
 
+        subject = self.subject
+
         def view(latents: Tensor) -> Tensor:
-            return torch.from_numpy(self.pixels(latents)).float()
+            return subject.view(latents, self.request.batch)
 
         return refine.Split(split.problem, view(split.teacher.final), view, floor=ROUNDING)
 
@@ -106,6 +109,12 @@ class Bench:
     def held_out(self) -> Split:
         """Seeds of the evidence."""
         return self._split("held-out", self.request.held_out, 1)
+
+    @property
+    def stand(self) -> Stand:
+        """The same as measurements take them."""
+        split = self.held_out
+        return Stand(self.subject, split.problem, split.teacher.final, split.seeds.prompts, split.key, self.store)
 
     def _split(self, name: SplitName, count: int, nodes: int) -> Split:
         request, model = self.request, self.model

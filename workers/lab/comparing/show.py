@@ -13,8 +13,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from workers.lab.listed import KINDS, Kind
-from workers.lab.rows import Row
+from workers.lab.comparing.listed import KINDS, Kind
+from workers.lab.comparing.rows import Row
 from workers.lab.show import FORMATS
 
 _COLOURS: dict[Kind, str] = {

@@ -28,8 +28,8 @@ from schedules.search.oss_released import oss_released
 from schedules.search.pacer import PacerOptions, search_pacer
 from schedules.search.s4s import s4s
 from workers.lab.candidate import AdaptiveChoice, Candidates
-from workers.lab.ground import Ground
-from workers.lab.listed import Cost, Listed, no_cost
+from workers.lab.comparing.ground import Ground
+from workers.lab.comparing.listed import Cost, Listed, no_cost
 
 _OSS_SEEDS, _POOLED_SEEDS, _BEAM_SEEDS, _FITNESS_SEEDS = 32, 64, 32, 16
 

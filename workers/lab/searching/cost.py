@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 from schedules.search.newton import derivatives_cost
-from workers.lab.bench import Bench
+from workers.lab.searching.run import SearchRun
 
 
-def expectation(bench: Bench) -> float:
+def expectation(run: SearchRun) -> float:
     """The whole run."""
-    request = bench.request
-    teachers = (request.seeds + request.validation + request.held_out) * request.teacher_steps * bench.branches
-    budgets = sum(budget_cost(bench, steps) + evidence_cost(bench, steps) for steps in request.budgets)
-    return teachers + paths_cost(bench) + budgets
+    request = run.request
+    teachers = (request.seeds + request.validation + request.held_out) * request.teacher_steps * run.branches
+    budgets = sum(budget_cost(run, steps) + evidence_cost(run, steps) for steps in request.budgets)
+    return teachers + paths_cost(run) + budgets
 
 
-def paths_cost(bench: Bench) -> float:
+def paths_cost(run: SearchRun) -> float:
     """The path search: every node in every round, for each candidate; learned coefficients do without."""
-    request = bench.request
+    request = run.request
     if request.learned:
         return 0.0
     candidates = 2 if request.cost == "x0" else 1
     rounds = min(request.path_budget, request.budgets[-1])
-    return candidates * request.grid * rounds * request.path_seeds * bench.branches
+    return candidates * request.grid * rounds * request.path_seeds * run.branches
 
 
-def budget_cost(bench: Bench, steps: int) -> float:
+def budget_cost(run: SearchRun, steps: int) -> float:
     """One budget: rollouts of starts and baselines on a few seeds, the refinement, its validation."""
-    if bench.request.learned:
-        return _learned_cost(bench, steps)
-    request = bench.request
+    if run.request.learned:
+        return _learned_cost(run, steps)
+    request = run.request
     screened = (len(request.baselines) + 2) * request.screen
     refined = max(request.refine, steps) if request.is_anchor(steps) else steps
-    return (steps * (screened + 2 * request.seeds + request.validation) + refined * request.seeds) * bench.branches
+    return (steps * (screened + 2 * request.seeds + request.validation) + refined * request.seeds) * run.branches
 
 
-def _learned_cost(bench: Bench, steps: int) -> float:
+def _learned_cost(run: SearchRun, steps: int) -> float:
     """Starts and baselines on a few seeds, derivatives, gradients, and the steps that validation tries."""
-    request, learning = bench.request, bench.learning
+    request, learning = run.request, run.learning
     started = steps * (3 * learning.fit_seeds + (5 + len(request.baselines)) * request.screen)
     if steps > learning.largest:
-        return float(started + steps * request.validation) * bench.branches
+        return float(started + steps * request.validation) * run.branches
     measured = sum(learning.measured) + (learning.starts - 1) * min(learning.measured)
     derivatives = min(learning.spend, derivatives_cost(steps) * measured)
     rounds = len(learning.measured) + learning.later
     validated = steps * request.validation * (rounds * len(learning.newton.dampings) + learning.starts)
-    return (started + derivatives + 3 * steps * request.seeds * learning.later + validated) * bench.branches
+    return (started + derivatives + 3 * steps * request.seeds * learning.later + validated) * run.branches
 
 
-def evidence_cost(bench: Bench, steps: int) -> float:
+def evidence_cost(run: SearchRun, steps: int) -> float:
     """One budget's grid and the baselines on the held-out seeds."""
-    return steps * (1 + len(bench.request.baselines)) * bench.request.held_out * bench.branches
+    return steps * (1 + len(run.request.baselines)) * run.request.held_out * run.branches

@@ -1,0 +1,1 @@
+"""Comparing methods side by side on seeds that none of them has seen."""

@@ -78,6 +78,9 @@ def plan(
     solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
     sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
     allow_other_model: Annotated[bool, typer.Option(help="Take a schedule that was optimised elsewhere.")] = False,
+    allow_interpolated: Annotated[
+        bool, typer.Option(help="Take a searched schedule outside the guidance, sizes and budgets it was shown for.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would be run for a budget, from the registry alone: no store, no worker."""
@@ -92,6 +95,7 @@ def plan(
         solver=solver,
         sigmas=None if sigmas is None else read_sigmas(sigmas),
         allow_other_model=allow_other_model,
+        allow_interpolated=allow_interpolated,
     )
     typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))
 

@@ -43,7 +43,8 @@ class Gateway:
         """
         plan = jobs[0].plan
         await self.store.submit(jobs, predicted_s=plan.predicted_seconds)
-        self.metrics.schedule_used.labels(plan.schedule, plan.solver, str(plan.other_model).lower()).inc(len(jobs))
+        marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
+        self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))
         if plan.predicted_quality_db is not None:
             for _ in jobs:
                 self.metrics.predicted_quality.labels(plan.model).observe(plan.predicted_quality_db[0])

@@ -90,6 +90,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         solver=fields.solver,
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
         allow_other_model=bool(fields.allow_other_model),
+        allow_interpolated=bool(fields.allow_interpolated),
     )
 
 

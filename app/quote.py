@@ -19,6 +19,7 @@ def quote_locally(
     solver: str | None,
     sigmas: tuple[float, ...] | None,
     allow_other_model: bool = False,
+    allow_interpolated: bool = False,
 ) -> PlanAnswer:
     """The plan of a budget without a store; seconds stay unknown.
 
@@ -37,6 +38,7 @@ def quote_locally(
         solver=solver,
         sigmas=sigmas,
         allow_other_model=allow_other_model,
+        allow_interpolated=allow_interpolated,
     )
     planned, _ = plan(
         request,
@@ -72,6 +74,7 @@ def describe_plan(planned: PlanAnswer) -> str:
     expected = "unknown" if quality is None else f"{quality.mean:.1f} dB ({quality.low:.1f} to {quality.high:.1f})"
     sigmas = " ".join(f"{sigma:.4f}" for sigma in planned.sigmas)
     foreign = " (optimised on another model)" if planned.other_model else ""
+    foreign += " (not shown to hold for this guidance, size or budget)" if planned.interpolated else ""
     return (
         f"model        {planned.model}\nschedule     {planned.schedule}{foreign}\nsolver       {planned.solver}\n"
         f"steps        {planned.steps}\nevaluations  {planned.evaluations}\n"

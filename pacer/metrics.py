@@ -71,7 +71,7 @@ class Metrics:
     job_nfe: Histogram
     """Labels: model. Network evaluations of a finished job."""
     schedule_used: Counter
-    """Labels: schedule, solver, other_model (true or false). Jobs submitted."""
+    """Labels: schedule, solver, other_model and interpolated (true or false). Jobs submitted."""
     queue_depth: Gauge
     """Labels: model. Set at scrape, from the store."""
     predicted_quality: Histogram
@@ -105,7 +105,12 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         batch_size=histogram("pacer_batch_size", "Requests in one turn of the batch.", BATCH_ROWS),
         job_nfe=histogram("pacer_job_nfe", "Network evaluations of a finished job.", EVALUATIONS),
         schedule_used=counter(
-            "pacer_schedule_used_total", "Jobs submitted, by schedule.", "schedule", "solver", "other_model"
+            "pacer_schedule_used_total",
+            "Jobs submitted, by schedule.",
+            "schedule",
+            "solver",
+            "other_model",
+            "interpolated",
         ),
         queue_depth=Gauge("pacer_queue_depth", "Jobs that wait, in the store.", ("model",), registry=registry),
         predicted_quality=histogram(

@@ -72,7 +72,7 @@ class Registry:
         if solver not in schedules:
             raise ScheduleNotFound(f"no schedule of {model} for solver {solver!r}; there are {_listed(schedules)}")
         schedule = schedules[solver]
-        entry = schedule.entry(int(steps)) if steps.isascii() and steps.isdecimal() else None
+        entry = schedule.entry(int(steps)) if _is_budget(steps) else None
         if entry is None:
             budgets = _listed(str(entry.steps) for entry in schedule.entries)
             raise ScheduleNotFound(f"no schedule {model}/{solver} for {steps!r} steps; there are {budgets}")
@@ -94,6 +94,11 @@ def _parts(schedule_id: str) -> tuple[str, str, str]:
     if len(parts) != 3 or not all(parts):
         raise ScheduleNotFound(f"a schedule's id is model/solver/steps, not {schedule_id!r}")
     return parts[0], parts[1], parts[2]
+
+
+def _is_budget(text: str) -> bool:
+    """Whether a text is a number of steps, of a length that is worth reading."""
+    return text.isascii() and text.isdecimal() and len(text) <= 6
 
 
 def _listed(names: Iterable[str]) -> str:

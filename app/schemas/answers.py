@@ -32,6 +32,10 @@ class PlanAnswer(BaseModel):
     other_model: bool = Field(
         description="the schedule was optimised on another model or other weights, and allow_other_model ran it here"
     )
+    interpolated: bool = Field(
+        description="the schedule was not shown to hold for this guidance scale, size or budget, and "
+        "allow_interpolated took it all the same"
+    )
 
     @classmethod
     def of(cls, plan: messages.Plan) -> PlanAnswer:
@@ -47,6 +51,7 @@ class PlanAnswer(BaseModel):
             predicted_seconds=plan.predicted_seconds,
             predicted_quality_db=None if quality is None else Quality(mean=quality[0], low=quality[1], high=quality[2]),
             other_model=plan.other_model,
+            interpolated=plan.interpolated,
         )
 
 

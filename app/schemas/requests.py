@@ -91,14 +91,28 @@ class PlanFields(Strict):
         description="run the schedule named by its id even if it was optimised on another model or other weights; "
         "refused by default, and nothing is known of its quality",
     )
+    allow_interpolated: bool | None = Field(
+        default=None,
+        description="take a searched schedule for a guidance scale or a size that it was not shown to hold for, or one "
+        "made from those of neighbouring budgets; the answer marks it and promises no quality",
+    )
     sigmas: list[float] | None = Field(
         default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"
     )
 
     @property
-    def leave_is_idle(self) -> bool:
-        """Whether leave was given to run another model's schedule, and no schedule is named by its id."""
-        return bool(self.allow_other_model) and "/" not in (self.schedule or "")
+    def idle_leaves(self) -> tuple[str, ...]:
+        """Leave that was given for what this request cannot do.
+
+        Another model's schedule must be named by its id; sigmas and grids hold everywhere.
+        """
+        named = "/" in (self.schedule or "")
+        idle = {
+            "allow_interpolated": bool(self.allow_interpolated)
+            and (self.sigmas is not None or (self.schedule is not None and not named)),
+            "allow_other_model": bool(self.allow_other_model) and not named,
+        }
+        return tuple(name for name, so in idle.items() if so)
 
 
 class DrawFields(PlanFields):
@@ -113,12 +127,11 @@ class DrawFields(PlanFields):
     def ignored(self, guidance_scale: float) -> list[str]:
         """The fields that were given and mean nothing in a request that comes to this guidance scale."""
         means_nothing = {
-            "allow_other_model": self.leave_is_idle,
             "negative_prompt": bool(self.negative_prompt) and guidance_scale == 1,
             # A PNG has no quality to lower.
             "output_compression": self.output_compression is not None and self.output_format in (None, "png"),
         }
-        return [name for name, so in means_nothing.items() if so]
+        return [*self.idle_leaves, *(name for name, so in means_nothing.items() if so)]
 
 
 class PlanRequest(PlanFields):
@@ -126,7 +139,7 @@ class PlanRequest(PlanFields):
 
     def ignored(self) -> list[str]:
         """The fields that were given and mean nothing in this request."""
-        return ["allow_other_model"] if self.leave_is_idle else []
+        return list(self.idle_leaves)
 
 
 class JobRequest(DrawFields):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
+from pacer.control.nearest import entry_near, nearest
+from pacer.control.own_sigmas import check_sigmas
 from pacer.control.turns import TurnCost
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
@@ -25,6 +26,10 @@ CUSTOM = "custom"
 """The schedule name of a plan that was made from the caller's own sigmas."""
 
 _ALLOWING = "allow_other_model runs it all the same, with no promise of quality"
+
+_BEYOND = "allow_interpolated runs it all the same, with no promise of quality"
+
+_DIGITS = 6  # of a number of steps that is worth reading
 
 Quality = tuple[float, float, float]
 
@@ -42,6 +47,8 @@ class BudgetRequest:
         schedule: a registry id 'model/solver/steps' or the name of a grid; None takes the best there is.
         solver: a solver's name; None takes the schedule's own, or the model's.
         sigmas: the caller's own noise levels, steps + 1 of them.
+        allow_interpolated: take a searched schedule for a guidance scale, a size or a budget that it was not shown to
+            hold for; nothing is then known of its quality.
         allow_other_model: run the schedule named by its id even where it was optimised on another model, or on other
             weights of this one; nothing is then known of its quality.
     """
@@ -55,6 +62,7 @@ class BudgetRequest:
     solver: str | None = None
     sigmas: tuple[float, ...] | None = None
     allow_other_model: bool = False
+    allow_interpolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class _Choice:
     table: Table
     quality: Quality | None = None
     other_model: bool = False
+    interpolated: bool = False
 
 
 def plan(
@@ -103,6 +112,7 @@ def plan(
         else predict_seconds(choice.table.evaluations_count, evaluations, speed),
         predicted_quality_db=choice.quality,
         other_model=choice.other_model,
+        interpolated=choice.interpolated,
     )
     return made, choice.table
 
@@ -121,7 +131,11 @@ def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_
     steps = request.steps or _default(request.card, default_steps, max_steps)
     if request.schedule is not None:
         return _grid(request, request.schedule, steps)
-    best = None if request.card.distilled else _best(request, steps, registry)
+    if request.card.distilled:
+        return _grid(request, request.card.grid, steps)
+    best = _best(request, steps, registry)
+    if best is None and request.allow_interpolated:
+        best = _nearest(request, steps, registry)
     return best or _grid(request, request.card.grid, steps)
 
 
@@ -143,42 +157,34 @@ def _custom(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -
     return _Choice(CUSTOM, solver, sigmas, _compile(request, solver, np.array(sigmas), field="sigmas"))
 
 
-def check_sigmas(sigmas: tuple[float, ...], card: ModelCard, max_steps: int) -> None:
-    """Refuse a caller's sigmas that are no schedule of this model.
-
-    Raises:
-        PacerError: invalid_request, saying which sigma breaks which rule.
-    """
-    if not 2 <= len(sigmas) <= max_steps + 1:
-        raise _invalid("sigmas", f"must have 2 to {max_steps + 1} entries (steps + 1), has {len(sigmas)}")
-    for i, sigma in enumerate(sigmas):
-        if not np.isfinite(sigma):
-            raise _invalid("sigmas", f"must be finite, sigmas[{i}] is {sigma}")
-        if not 0 <= sigma <= card.sigma_max:
-            raise _invalid("sigmas", f"must lie in 0 to {card.sigma_max:g}, sigmas[{i}] is {sigma:g}")
-    for i, (before, after) in enumerate(pairwise(sigmas)):
-        if after >= before:
-            raise _invalid("sigmas", f"must decrease strictly, sigmas[{i}] is {before:g}, sigmas[{i + 1}] is {after:g}")
-    if sigmas[-1] != 0:
-        raise _invalid("sigmas", f"must end in 0, the last is {sigmas[-1]:g}")
-    if sigmas[-2] < card.sigma_min:
-        raise _invalid("sigmas", f"must not fall below {card.sigma_min:g} before the final 0")
-
-
 def _registered(request: BudgetRequest, name: str, registry: Registry, max_steps: int) -> _Choice:
     _check_belongs(request, name)
-    try:
-        schedule, entry = registry.find(name)
-    except ScheduleNotFound as error:
-        raise PacerError(ErrorKind.schedule_not_found, str(error), field="schedule") from error
+    schedule, entry = _find(request, name, registry, max_steps)
     if request.steps is not None and request.steps != entry.steps:
         raise _invalid("schedule", f"schedule {name!r} has {entry.steps} steps, the budget says {request.steps}")
     _check_steps(entry.steps, max_steps, field="schedule")
     foreign = schedule.model != request.card.id or not _same_weights(schedule, request.card)
     _check_fits(request, name, schedule, foreign=foreign)
     choice = _from_entry(schedule, entry)
-    # What was measured on another model says nothing of this one.
-    return replace(choice, quality=None, other_model=True) if foreign else choice
+    beyond = schedule.entry(entry.steps) is None or not _covers(schedule, request)
+    # What was measured on another model, or elsewhere, says nothing of this.
+    quality = None if foreign or beyond else choice.quality
+    return replace(choice, quality=quality, other_model=foreign, interpolated=beyond)
+
+
+def _find(request: BudgetRequest, name: str, registry: Registry, max_steps: int) -> tuple[Schedule, Entry]:
+    """A schedule by its id; where the caller allows it, one between the budgets that were searched."""
+    try:
+        return registry.find(name)
+    except ScheduleNotFound as error:
+        model, solver, steps = name.rsplit("/", 2)
+        family = next((each for each in registry.schedules(model) if each.solver == solver), None)
+        if request.allow_interpolated and family and steps.isascii() and steps.isdecimal() and len(steps) <= _DIGITS:
+            _check_steps(int(steps), max_steps, field="schedule")
+            entry = entry_near(family, int(steps))
+            if entry is not None:
+                return family, entry
+        raise PacerError(ErrorKind.schedule_not_found, str(error), field="schedule") from error
 
 
 def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreign: bool) -> None:
@@ -192,8 +198,9 @@ def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreig
         )
     if foreign and not request.allow_other_model:
         raise _mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
-    if not _covers(schedule, request):
-        raise _mismatch(f"schedule {name!r} was shown to hold for {_where_it_holds(schedule)}, not for this request")
+    if not (_covers(schedule, request) or request.allow_interpolated):
+        where = _where_it_holds(schedule)
+        raise _mismatch(f"schedule {name!r} was shown to hold for {where}, not for this request; {_BEYOND}")
 
 
 def _check_belongs(request: BudgetRequest, name: str) -> None:
@@ -220,6 +227,17 @@ def _best(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | N
             if request.solver is not None or choice.table.evaluations_count <= steps:
                 return choice
     return None
+
+
+def _nearest(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | None:
+    """What comes nearest to a schedule for this budget, guidance and size among those for these very weights."""
+    known = [
+        schedule
+        for schedule in registry.schedules(request.card.id)
+        if request.solver in (None, schedule.solver) and _same_weights(schedule, request.card)
+    ]
+    found = nearest(known, steps, lambda schedule: _covers(schedule, request))
+    return None if found is None else replace(_from_entry(*found), quality=None, interpolated=True)
 
 
 def _from_entry(schedule: Schedule, entry: Entry) -> _Choice:

@@ -62,6 +62,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PSNR to the teacher: mean, low, high; None without evidence."""
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
+    interpolated: bool = False
+    """Whether it was not shown to hold for this guidance, size or budget, and runs because the caller allowed it."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

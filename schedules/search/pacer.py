@@ -17,11 +17,12 @@ import numpy as np
 
 from schedules.compile import compile_table
 from schedules.grids import shifted
+from schedules.interpolate import resample
 from schedules.search.fit import FitOptions, fit_rows
 from schedules.search.method import Sampler
 from schedules.search.newton import Descended, NewtonOptions, Round, derivatives_cost, descend
 from schedules.search.problem import SearchProblem
-from schedules.search.refine import Split, resample
+from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
 from schedules.search.sensitivity import measure_sensitivity
 from schedules.search.span import TeacherSpan, best_grids

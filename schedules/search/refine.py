@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from schedules.interpolate import grid_of
 from schedules.search.evaluate import pooled_error
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout, roll_out
@@ -146,25 +147,6 @@ def refine_drawn(
     if (np.diff(sigmas) >= 0).any() or sigmas[-1] != 0:
         raise ValueError("sigmas: must fall strictly and end in 0 to be refined")
     return _Refinement(sigmas, draw, calibration, validation, options or RefineOptions()).run()
-
-
-def resample(sigmas: FloatArray, steps: int) -> FloatArray:
-    """The same curve at another number of steps: its log-gaps, interpolated over the share of steps done.
-
-    Returns:
-        Noise levels from the same start to 0, shape (steps + 1,), float64.
-    """
-    known = (np.arange(len(sigmas) - 1) + 0.5) / (len(sigmas) - 1)
-    wanted = (np.arange(steps) + 0.5) / steps
-    gaps = np.exp(np.interp(wanted, known, np.log(-np.diff(sigmas))))
-    return grid_of(gaps, float(sigmas[0]))
-
-
-def grid_of(gaps: FloatArray, start: float) -> FloatArray:
-    """Noise levels from `start` to 0 whose gaps are in proportion to the given ones."""
-    levels = np.append(1.0, 1.0 - np.cumsum(gaps / gaps.sum()))
-    levels[-1] = 0.0
-    return np.asarray(start * levels)
 
 
 def cosine_modes(steps: int, count: int) -> FloatArray:

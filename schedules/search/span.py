@@ -16,8 +16,9 @@ import torch
 from scipy.optimize import minimize
 
 from schedules.compile.adams import adams_weights
+from schedules.interpolate import grid_of
 from schedules.search.fit import FitOptions
-from schedules.search.refine import LEAST_GAP, grid_of
+from schedules.search.refine import LEAST_GAP
 from schedules.search.sensitivity import Sensitivity
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray

@@ -54,9 +54,11 @@ def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
         families = text_string_to_metric_families(client.get("/metrics").text)
         return sum(s.value for family in families for s in family.samples if (s.name, s.labels) == (name, labels))
 
+    unmarked = {"other_model": "false", "interpolated": "false"}
+
     def counts() -> list[float]:
         return [
-            count("pacer_schedule_used_total", schedule="shapes-64/ab2/6", solver="ab2", other_model="false"),
+            count("pacer_schedule_used_total", schedule="shapes-64/ab2/6", solver="ab2", **unmarked),
             count("pacer_predicted_quality_db_sum", model="shapes-64"),
             count("pacer_jobs_total", model="shapes-64", outcome="cancelled"),
         ]

@@ -114,7 +114,8 @@ def test_a_schedule_of_another_model_runs_only_with_the_callers_leave(client: ht
         assert (facts["schedule"], facts["other_model"], facts["predicted_quality_db"]) == (
             asked["schedule"], True, None,
         )  # fmt: skip
-    used = 'pacer_schedule_used_total{other_model="true",schedule="elsewhere/euler/3",solver="euler"} 2.0'
+    labels = 'interpolated="false",other_model="true",schedule="elsewhere/euler/3",solver="euler"'
+    used = f"pacer_schedule_used_total{{{labels}}} 2.0"
     assert used in client.get("/metrics").text
 
 
@@ -314,3 +315,25 @@ def _other_model(settings: Settings) -> str:
     """A model of the tests' own that no worker serves."""
     assert settings.registry_dir is not None
     return str(settings.registry_dir.parent / "alone")
+
+
+def test_leave_to_interpolate_is_marked_in_answer_and_metric(client: httpx2.Client) -> None:
+    asked = {"prompt": "a red circle", "budget": {"steps": 33}}
+    for route in ("/v1/images/generations", "/v1/jobs", "/v1/plan"):
+        body = {name: value for name, value in asked.items() if name != "prompt" or route != "/v1/plan"}
+        plain, allowed = (client.post(route, json=body | leave).json() for leave in ({}, {"allow_interpolated": True}))
+        facts, leave = (answer.get("pacer") or answer.get("plan") or answer for answer in (plain, allowed))
+        assert not facts["interpolated"]
+        assert leave["interpolated"]
+        assert leave["steps"] == 33
+        assert leave["predicted_quality_db"] is None
+    assert f'interpolated="true",other_model="false",schedule="{leave["schedule"]}"' in client.get("/metrics").text
+
+
+def test_leave_to_interpolate_means_nothing_for_grids_and_own_sigmas(client: httpx2.Client) -> None:
+    def ignored(**fields: Any) -> list[str]:
+        answer = client.post("/v1/plan", json={"allow_interpolated": True, **fields}).json()
+        return [*answer["ignored"]]
+
+    assert ignored(schedule="uniform") == ignored(sigmas=[1, 0.5, 0]) == ["allow_interpolated"]
+    assert ignored(budget={"steps": 33}) == ignored(schedule="shapes-64/euler/6") == []

@@ -16,7 +16,7 @@ EXPECTED = {
     "pacer_denoise_step_seconds": {"model"},
     "pacer_batch_size": {"model"},
     "pacer_job_nfe": {"model"},
-    "pacer_schedule_used_total": {"schedule", "solver", "other_model"},
+    "pacer_schedule_used_total": {"schedule", "solver", "other_model", "interpolated"},
     "pacer_queue_depth": {"model"},
     "pacer_predicted_quality_db": {"model"},
     "pacer_build_info": {"component", "version", "python"},
@@ -31,7 +31,7 @@ def exposed(made):
 def touched():
     made = make_metrics("worker")
     made.jobs.labels("m", "completed").inc()
-    made.schedule_used.labels("m/euler/4", "euler", "false").inc()
+    made.schedule_used.labels("m/euler/4", "euler", "false", "false").inc()
     made.queue_depth.labels("m").set(3)
     made.stage.labels("m", "encode").observe(0.1)
     for each in (made.job_e2e, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):

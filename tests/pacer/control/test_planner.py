@@ -12,8 +12,8 @@ from pacer.control.planner import BudgetRequest, plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import Distilled, ModelCard, load
-from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor
-from schedules.compile import SOLVERS
+from schedules.artefact import LEARNED, Entry, Evidence, Figure, Provenance, Schedule, StoredTable, ValidFor
+from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS
 from schedules.registry import Registry
 
@@ -252,6 +252,64 @@ def test_leave_to_run_anothers_schedule_changes_nothing_else() -> None:
     assert (own.other_model, own.predicted_quality_db) == (False, (24.0, 23.0, 26.0))
     best, _ = plan(ask(steps=6, allow_other_model=True), REGISTRY, None)
     assert (best.schedule, best.other_model) == ("shapes-64/ab2/6", False)
+
+
+def test_a_budget_between_searched_ones_is_interpolated_where_the_caller_allows_it() -> None:
+    assert refused(schedule="shapes-64/euler/5").kind is ErrorKind.schedule_not_found
+    made, table = plan(ask(schedule="shapes-64/euler/5", allow_interpolated=True), REGISTRY, None)
+    assert (made.schedule, made.steps, made.interpolated) == ("shapes-64/euler/5", 5, True)
+    assert made.predicted_quality_db is None
+    assert table.evaluations_count == 5
+    np.testing.assert_allclose(made.sigmas, np.linspace(1, 0, 6) ** 1.5, atol=0.02)
+
+
+def test_guidance_beyond_what_was_shown_is_allowed_and_marked() -> None:
+    problem = refused(schedule="shapes-64/ab2/6", guidance_scale=3.5)
+    assert "allow_interpolated" in problem.detail
+    made, _ = plan(ask(schedule="shapes-64/ab2/6", guidance_scale=3.5, allow_interpolated=True), REGISTRY, None)
+    assert (made.schedule, made.interpolated, made.predicted_quality_db) == ("shapes-64/ab2/6", True, None)
+
+
+def test_leave_to_interpolate_takes_what_holds_as_it_is() -> None:
+    made, _ = plan(ask(steps=6, allow_interpolated=True), REGISTRY, None)
+    assert (made.schedule, made.interpolated, made.predicted_quality_db) == (
+        "shapes-64/ab2/6",
+        False,
+        (27.0, 26.0, 29.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"steps": 7}, "shapes-64/ab2/7"),  # between 6 and 8
+        ({"steps": 12}, "shapes-64/ab2/12"),  # beyond every one
+        ({"steps": 6, "guidance_scale": 3.5}, "shapes-64/ab3/6"),  # none covers it; all were searched at 6
+        ({"steps": 5, "guidance_scale": 3.5}, "shapes-64/ab3/5"),
+        ({"steps": 5, "solver": "euler"}, "shapes-64/euler/5"),
+    ],
+)
+def test_the_nearest_schedule_is_taken_where_none_holds(fields: dict[str, Any], expected: str) -> None:
+    made, _ = plan(ask(**fields, allow_interpolated=True), REGISTRY, None)
+    assert (made.schedule, made.interpolated) == (expected, True)
+    assert made.steps == fields["steps"]
+
+
+def test_no_more_steps_are_interpolated_than_are_allowed() -> None:
+    assert "1 to 100" in refused(schedule="shapes-64/euler/101", allow_interpolated=True).detail
+    far = "shapes-64/euler/" + "9" * 5000
+    assert refused(schedule=far, allow_interpolated=True).kind is ErrorKind.schedule_not_found
+
+
+def test_searched_coefficients_are_not_interpolated() -> None:
+    table = StoredTable.of(compile_table("ab2", np.array([1.0, 0.5, 0.0]), "flow"))
+    entry_of_two = Entry(steps=2, sigmas=(1.0, 0.5, 0.0), table=table)
+    fields = {name: getattr(schedule("ab2", {2: None}), name) for name in Schedule.model_fields}
+    learned = Schedule(**{**fields, "solver": LEARNED, "order": 3, "entries": (entry_of_two,)})
+    registry = Registry.of([learned])
+    assert plan(ask(steps=3, allow_interpolated=True), registry, None)[0].schedule == CARD.grid
+    made, _ = plan(ask(steps=2, guidance_scale=3.5, allow_interpolated=True), registry, None)
+    assert (made.schedule, made.interpolated) == ("shapes-64/learned/2", True)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import pytest
 
 from schedules.compile import compile_table
 from schedules.grids import shifted, uniform
+from schedules.interpolate import resample
 from schedules.search.analytic import MixtureFlow, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.problem import SearchProblem
-from schedules.search.refine import RefineOptions, Split, cosine_modes, grid_errors, refine, resample
+from schedules.search.refine import RefineOptions, Split, cosine_modes, grid_errors, refine
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,7 @@ from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
 from workers.lab.searching.found import Found
+from workers.lab.searching.report import write_report
 from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
@@ -91,6 +93,9 @@ def search(
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted search.")] = False,
     out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
+    report: Annotated[
+        Path | None, typer.Option(help="Page to write, with a .json beside it; out/search-MODEL-SOLVER.html.")
+    ] = None,
     data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
 ) -> None:
     """Search a model's grids and write the artefact with its evidence."""
@@ -107,14 +112,17 @@ def search(
         free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
     )  # fmt: skip
-    console = Console()
+    console, start = Console(), time.perf_counter()
     with progress_bar(console) as progress:
-        bench = SearchRun(lab, request, LabStore(data), Meter(progress))
-        schedule = search_schedule(bench, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
+        run = SearchRun(lab, request, LabStore(data), Meter(progress))
+        schedule = search_schedule(run, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
     path = artefact_path(out, lab.name, sought)
     write(schedule, path)
     _print_summary(console, schedule)
-    console.print(f"written to {path}; {bench.meter.evaluations} network evaluations")
+    page = report or Path("out") / f"search-{lab.name.replace('/', '--')}-{sought}.html"
+    spent = run.meter.evaluations
+    files = write_report(run, schedule, page, evaluations=spent, seconds=time.perf_counter() - start)
+    console.print(f"written to {path}; {spent} network evaluations; report in {' and '.join(map(str, files))}")
 
 
 def _solver(method: Literal["grid", "pacer"], solver: str | None) -> str:

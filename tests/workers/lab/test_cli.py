@@ -36,6 +36,7 @@ def searched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("registry")
     prompts, data = folder / "prompts.txt", out.parent / "lab"
     arguments = [*SEARCH, f"--model={folder}", f"--prompts={prompts}", f"--out={out}", f"--data={data}"]
+    arguments.append(f"--report={out.parent / 'report.html'}")
     assert main(Settings(), arguments) == 0
     return out
 
@@ -48,6 +49,27 @@ def test_search_writes_the_artefact_where_the_registry_looks(folder: Path, searc
     for entry in schedule.entries:
         assert entry.evidence is not None
         assert set(entry.evidence.baselines_psnr_db) == {"uniform", "stock", "shift3", "karras", "beta"}
+
+
+def test_a_search_ends_with_a_page_and_its_figures(searched: Path) -> None:
+    page, figures = (searched.parent / f"report.{ending}" for ending in ("html", "json"))
+    text, data = page.read_text(), json.loads(figures.read_text())
+    assert text.count("<svg") == 2
+    assert "data:image/png;base64," in text
+    assert data["schedule"] == "tiny/euler"
+    assert data["run"]["evaluations"] > 0
+    stored = {entry.steps: entry.evidence for entry in read(searched / "tiny" / "euler.json").entries}
+    for entry in data["entries"]:
+        evidence = stored[entry["steps"]]
+        assert evidence is not None
+        assert entry["evidence"] == evidence.model_dump(mode="json")
+        assert f"{evidence.psnr_db.mean:.2f}</td>" in text
+
+
+def test_the_artefact_says_what_its_search_cost(searched: Path) -> None:
+    said = read(searched / "tiny" / "euler.json").provenance.parameters
+    assert int(said["search_evaluations"]) > 0
+    assert float(said["search_seconds"]) > 0
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +12,9 @@ from workers.lab.measuring import Stand
 from workers.lab.meter import Meter
 from workers.lab.prompts import SplitName
 from workers.lab.seeds import SeedSet, seed_set
-from workers.lab.store import Json, LabStore
+from workers.lab.store import LabStore
 from workers.lab.subject import Subject
+from workers.lab.teachers import Cost, kept_teacher, teacher_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +132,10 @@ class Comparison:
             "exact": self.subject.exact,
         }
 
-    def teacher_cost(self) -> tuple[int, float]:
-        """Evaluations and seconds of the calibration seeds' teacher, when it was made."""
-        path = self.store.path("teacher-costs", self.key("calibration"), ".json")
-        if not path.exists():
-            _ = self.ground.fine
-        record = self.store.record("teacher-costs", self.key("calibration"), dict)
-        return int(str(record["evaluations"])), float(str(record["seconds"]))
+    def teacher_cost(self) -> Cost | None:
+        """Evaluations and seconds of the calibration seeds' teacher, when it was made; None where nobody counted."""
+        _ = self.ground.fine
+        return teacher_cost(self.store, self._teacher_key("calibration", self.request.teacher_steps))
 
     def _problem(self, seeds: SeedSet) -> SearchProblem:
         request = self.request
@@ -146,14 +143,9 @@ class Comparison:
         return self.meter.watch(problem)
 
     def _teacher(self, split: SplitName, problem: SearchProblem, nodes: int) -> Teacher:
-        key = self.key(split)
+        key, device = self._teacher_key(split, nodes), self.subject.model.device
+        steps = self.request.teacher_steps
+        return kept_teacher(self.store, self.meter, device, key, lambda: self.subject.teach(problem, steps, nodes))
 
-        def make() -> Teacher:
-            before, start = self.meter.evaluations, time.perf_counter()
-            teacher = self.subject.teach(problem, self.request.teacher_steps, nodes)
-            seconds = time.perf_counter() - start
-            cost: Json = {"evaluations": self.meter.evaluations - before, "seconds": seconds}
-            self.store.record("teacher-costs", key, lambda: cost, again=True)
-            return teacher
-
-        return self.store.teacher({**key, "kept": nodes}, self.subject.model.device, make)
+    def _teacher_key(self, split: SplitName, nodes: int) -> dict[str, object]:
+        return {**self.key(split), "kept": nodes}

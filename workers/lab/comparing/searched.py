@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from workers.lab.candidate import Candidate, pack_all, unpack_all
 from workers.lab.comparing.comparison import Comparison
 from workers.lab.comparing.listed import Listed
 from workers.lab.store import Json
+from workers.lab.teachers import costed
 
 _KIND = "searches"
 
@@ -42,12 +42,13 @@ def search(run: Comparison, method: Listed) -> Searched:
         return Searched(dict(method.find(run.ground, budgets)), *method.known_cost)
     records = [_record(run, method, group) for group in _groups(method, budgets)]
     found = {budget: each for record in records for budget, each in unpack_all(str(record["found"])).items()}
+    candidates = {budget: found[budget] for budget in budgets}
+    teacher = run.teacher_cost() if method.needs_teacher else (0, 0.0)
+    if teacher is None:
+        return Searched(candidates, None, None)
     evaluations = sum(int(str(record["evaluations"])) for record in records)
     seconds = sum(float(str(record["seconds"])) for record in records)
-    if method.needs_teacher:
-        teacher = run.teacher_cost()
-        evaluations, seconds = evaluations + teacher[0], seconds + teacher[1]
-    return Searched({budget: found[budget] for budget in budgets}, evaluations, seconds)
+    return Searched(candidates, teacher[0] + evaluations, teacher[1] + seconds)
 
 
 def expected(run: Comparison, method: Listed) -> float:
@@ -88,9 +89,6 @@ def _record(run: Comparison, method: Listed, budgets: Sequence[int]) -> Json:
     def make() -> Json:
         ground = run.ground
         _ = ground.fine  # made before the clock starts: its cost is counted apart
-        before, start = run.meter.evaluations, time.perf_counter()
-        found = method.find(ground, budgets)
-        seconds = time.perf_counter() - start
-        return {"found": pack_all(found), "evaluations": run.meter.evaluations - before, "seconds": seconds}
+        return costed(run.meter, lambda: {"found": pack_all(method.find(ground, budgets))})
 
     return run.store.record(_KIND, _key(run, method, budgets), make, again=run.fresh)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from schedules.interpolate import resample
 from schedules.search.oss import OssOptions, search_paths
-from schedules.search.refine import resample
 from schedules.table import FloatArray
 from workers.lab.searching.budget import search_budget
 from workers.lab.searching.cost import paths_cost
@@ -15,6 +15,7 @@ from workers.lab.searching.found import Found
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import Json
+from workers.lab.teachers import costed
 
 
 class FormulaSearch:
@@ -53,7 +54,7 @@ class FormulaSearch:
             return found.record()
 
         key = {**run.key, "starts": [start.tolist() for start in starts]}
-        return Found.of(run.store.record("budgets", key, make, again=not resume))
+        return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))
 
 
 def _paths(run: SearchRun) -> list[FloatArray]:

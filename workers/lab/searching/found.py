@@ -24,12 +24,16 @@ class Found:
         source: SEARCHED, or the name of the baseline that the validation seeds preferred.
         validation_error: pooled final error on the validation seeds, in the request's measure.
         baseline_error: the same of the best baseline.
+        evaluations: forwards of the network that the search of this budget took; None where that was not counted.
+        seconds: of wall-clock for the same.
     """
 
     sampler: Sampler
     source: str
     validation_error: float
     baseline_error: float
+    evaluations: int | None = None
+    seconds: float | None = None
 
     @property
     def sigmas(self) -> FloatArray:
@@ -37,7 +41,7 @@ class Found:
         return self.sampler.sigmas
 
     def record(self) -> Json:
-        """As plain numbers and text."""
+        """As plain numbers and text, without what it cost."""
         return {
             "sigmas": self.sigmas.tolist(),
             "table": StoredTable.of(self.sampler.table).model_dump_json(),
@@ -51,5 +55,12 @@ class Found:
         """Read back."""
         table = StoredTable.model_validate_json(str(record["table"])).table()
         sampler = Sampler(np.array(record["sigmas"], dtype=np.float64), table)
-        errors = [float(str(record[name])) for name in ("validation_error", "baseline_error")]
-        return cls(sampler, str(record["source"]), *errors)
+        counted = "evaluations" in record
+        return cls(
+            sampler,
+            str(record["source"]),
+            float(str(record["validation_error"])),
+            float(str(record["baseline_error"])),
+            evaluations=int(str(record["evaluations"])) if counted else None,
+            seconds=float(str(record["seconds"])) if counted else None,
+        )

@@ -11,6 +11,7 @@ from workers.lab.searching.budget import baseline_errors, keep_better
 from workers.lab.searching.found import Found
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import Json
+from workers.lab.teachers import costed
 
 
 class LearnedSearch:
@@ -48,5 +49,7 @@ class LearnedSearch:
             found = sampler, descended.validation_error
             return keep_better(found, baselines, errors, self._validation, request).record()
 
-        key = {**run.key, "request": repr(replace(request, budgets=(steps,))), "learning": repr(run.learning)}
-        return Found.of(run.store.record("budgets", key, make, again=not resume))
+        # Neither other budgets nor the evidence change what is found.
+        asked = repr(replace(request, budgets=(steps,), held_out=1, guidance_range=None))
+        key = {**run.key, "request": asked, "learning": repr(run.learning)}
+        return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))

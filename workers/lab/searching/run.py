@@ -25,6 +25,7 @@ from workers.lab.searching.request import SearchRequest
 from workers.lab.seeds import SeedSet, seed_set
 from workers.lab.store import LabStore
 from workers.lab.subject import Subject
+from workers.lab.teachers import Cost, kept_teacher, teacher_cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,13 @@ class SearchRun:
         """What makes the result of a search."""
         return {**self.calibration.key, "validation": self.validation.key, "request": repr(self.request)}
 
+    @property
+    def teacher_cost(self) -> Cost | None:
+        """Of the calibration and validation seeds; None where nobody counted."""
+        costs = [teacher_cost(self.store, split.key) for split in (self.calibration, self.validation)]
+        known = [cost for cost in costs if cost is not None]
+        return (sum(cost[0] for cost in known), sum(cost[1] for cost in known)) if len(known) == len(costs) else None
+
     def compared(self, split: Split) -> refine.Split:
         """A split as the refinement takes it, in the request's measure."""
         if self.request.measure == "latents":
@@ -131,7 +139,7 @@ class SearchRun:
             "steps": request.teacher_steps,
             "nodes": nodes,
         }
-        teacher = self.store.teacher(
-            key, model.device, lambda: run_teacher(problem, request.teacher_steps, nodes=nodes)
+        teacher = kept_teacher(
+            self.store, self.meter, model.device, key, lambda: run_teacher(problem, request.teacher_steps, nodes=nodes)
         )
         return Split(seeds, problem, teacher, key)

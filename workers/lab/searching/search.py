@@ -90,6 +90,7 @@ def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
             "validation_seed_offset": validation.offset,
             "device": run.model.device.type,
             "baselines_kept": kept or "none",
+            **_cost(run, found),
         },
         teacher_steps=request.teacher_steps,
         calibration_seeds=len(calibration.prompts),
@@ -98,6 +99,18 @@ def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
         date=dt.datetime.now(tz=dt.UTC).date().isoformat(),
         code_version=_code_version(),
     )
+
+
+def _cost(run: SearchRun, found: dict[int, Found]) -> dict[str, bool | int | float | str]:
+    """What the whole search took, its teachers and not the evidence; nothing where a part was not counted."""
+    evaluations, seconds = [each.evaluations for each in found.values()], [each.seconds for each in found.values()]
+    teacher = run.teacher_cost
+    if teacher is None or None in evaluations or None in seconds:
+        return {}
+    return {
+        "search_evaluations": teacher[0] + sum(each or 0 for each in evaluations),
+        "search_seconds": round(teacher[1] + sum(each or 0.0 for each in seconds), 1),
+    }
 
 
 def _method(request: SearchRequest) -> str:

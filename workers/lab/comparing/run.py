@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-import subprocess
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -21,6 +19,7 @@ from workers.lab.comparing.rows import Meta, Row, row
 from workers.lab.comparing.searched import Searched, allowed, expected, search
 from workers.lab.comparing.tabled import SHIFTS, shift_of
 from workers.lab.measuring import Measurer
+from workers.lab.revision import commit
 
 _SEARCH_COST = (
     "forwards of the network and wall-clock of a method's whole search for the run's budgets, its teacher's too"
@@ -79,7 +78,7 @@ class Comparing:
             },
             "seeds": request.seeds,
             "seed_offset": request.seed_offset,
-            "commit": _commit(),
+            "commit": commit(),
             "hardware": _hardware(model.device),
             "weights_sha256": model.weights_sha256,
             "prompts_sha256": run.held_out.prompts_sha256,
@@ -123,21 +122,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The checkout's commit, with "-dirty" where files differ from it; the package's version outside a checkout."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    here = Path(__file__).parent
-    try:
-        answer = subprocess.check_output(asked, cwd=here, text=True, stderr=subprocess.DEVNULL)  # noqa: S603 - fixed
-        return answer.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return _version()
-
-
-def _version() -> str:
-    try:
-        return version("pacer")
-    except PackageNotFoundError:
-        return "unpacked"

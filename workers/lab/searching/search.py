@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 from schedules.artefact import Entry, Schedule, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
+from workers.lab.revision import code_version
 from workers.lab.searching.cost import budget_cost, evidence_cost, expectation
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.formula import FormulaSearch
@@ -97,7 +97,7 @@ def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
         calibration_seed_offset=calibration.offset,
         prompts_sha256=calibration.prompts_sha256,
         date=dt.datetime.now(tz=dt.UTC).date().isoformat(),
-        code_version=_code_version(),
+        code_version=code_version(),
     )
 
 
@@ -140,10 +140,3 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
         "path_budget": request.path_budget,
         "path_seeds": request.path_seeds,
     }
-
-
-def _code_version() -> str:
-    try:
-        return version("pacer")
-    except PackageNotFoundError:
-        return "unpacked"

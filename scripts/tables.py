@@ -66,7 +66,10 @@ def _columns() -> dict[str, dict[int, float]]:
     learned = schedules.pop("learned")
     euler, ours = schedules["euler"], sorted(schedules.values(), key=lambda schedule: schedule.order)
     columns = {f"Euler, {name}": _baseline(euler, name) for name in ("uniform", "shift3")}
-    columns |= {f"{solver}, shift3": _baseline(learned, f"{solver} shift3") for solver in ("dpmpp-2m", "unipc-2")}
+    columns["dpmpp-2m, shift3"] = _baseline(schedules["dpmpp-2m"], "shift3")
+    columns |= {
+        name.replace(" ", ", "): _baseline(learned, name) for name in ("ab2 shift2", "ab3 shift2", "unipc-2 shift3")
+    }
     columns |= {f"{schedule.solver}, Pacer's grid": _own(schedule) for schedule in ours}
     return {**columns, "Pacer's grid and coefficients": _own(learned)}
 

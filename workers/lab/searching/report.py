@@ -135,7 +135,7 @@ def _draw_quality(axes: Axes, schedule: Schedule) -> None:
 
 def _draw_levels(axes: Axes, schedule: Schedule) -> None:
     for place, entry in enumerate(schedule.entries):
-        shade = 0.2 + 0.8 * (place + 1) / len(schedule.entries)
+        shade = min(1.0, 0.2 + 0.8 * (place + 1) / len(schedule.entries))
         share = np.linspace(0, 1, entry.steps + 1)
         axes.plot(share, entry.sigma_array(), "o-", color=_ACCENT, alpha=shade, linewidth=1, markersize=3)
     axes.set(xlabel="share of the steps done", ylabel="sigma")

@@ -94,7 +94,8 @@ class _Backward:
 
     def _slope_in_time(self, called: _Called) -> float:
         """What the difference to an earlier time is worth at the end, in the time's own unit."""
-        worth, move = called.output.grad, TIME_STEP * self._numbers.time_scale
+        worth = called.output.grad
+        move = min(TIME_STEP * self._numbers.time_scale, float(self._table.t[called.row]) / 2)
         if worth is None:
             return 0.0
         with torch.no_grad():

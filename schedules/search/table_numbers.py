@@ -83,23 +83,6 @@ class TableNumbers:
         table = self._changed(zip(self.places, steps.tolist(), strict=True))
         return table if (np.diff(table.t) < 0).all() else None
 
-    def gathered(self, t: FloatArray, w: FloatArray, rows: FloatArray) -> FloatArray:
-        """The gradient in each place from those in a table's fields.
-
-        Args:
-            t: shape (E,).
-            w: shape (E,).
-            rows: in X, shape (E + 1, 1 + E).
-        """
-        later = rows[::-1].cumsum(0)[::-1]  # a gain of row k is in every row after it
-
-        def of(place: Place) -> float:
-            if place.kind == "gain":
-                return float(later[place.row + 1, place.column])
-            return float(w[place.row] if place.kind == "weight" else t[place.row] * self.time_scale)
-
-        return np.array([of(place) for place in self.places])
-
     def _changed(self, moves: Iterable[tuple[Place, float]]) -> Table:
         t, w, rows = self.table.t.copy(), self.table.w.copy(), self.table.X.copy()
         for place, step in moves:

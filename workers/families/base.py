@@ -54,6 +54,15 @@ class Family(Protocol):
         ...
 
 
+@runtime_checkable
+class Painter(Protocol):
+    """A family that also gives its pictures before they are rounded, which schedules can be searched on."""
+
+    def paint(self, x: Float32[Tensor, "n *latent"]) -> Float32[Tensor, "n 3 height width"]:
+        """Latents to pictures, sRGB from 0 to 255, on the latents' device."""
+        ...
+
+
 def classifier_free(
     conditional: Float32[Tensor, "rows *latent"],
     unconditional: Float32[Tensor, "rows *latent"],

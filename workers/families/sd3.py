@@ -86,10 +86,14 @@ class Sd3Family:
         return classifier_free(conditional, unconditional, guidance)
 
     @torch.inference_mode()
-    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
+    def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
         vae = self._pipeline.vae
         latents = x.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         images = vae.decode(latents, return_dict=False)[0]
-        arrays = self._pipeline.image_processor.postprocess(images.float(), output_type="np")
-        return np.asarray((arrays * 255).round().astype(np.uint8))
+        painted: Tensor = self._pipeline.image_processor.postprocess(images.float(), output_type="pt")
+        return painted * 255
+
+    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """The same in whole levels."""
+        return np.asarray(self.paint(x).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())

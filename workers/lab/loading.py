@@ -14,7 +14,7 @@ from pacer.models import require_teacher
 from pacer.settings import Settings
 from schedules.search.problem import Field
 from schedules.table import FloatArray
-from workers.families.base import Family
+from workers.families.base import Family, Painter
 from workers.lab.model import LabModel, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
 from workers.models import LoadedModel, choose_device, load, weights_sha256
@@ -66,6 +66,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         decode=family.decode,
         prompts=prompts,
         score=task_scores if loaded.id == SHAPES else None,
+        paint=family.paint if isinstance(family, Painter) else None,
         combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
     )
 

@@ -34,6 +34,8 @@ class LabModel:
         field: from prompts, one for each seed, to the network under them.
         decode: from latents (B, *latent) to pixels (B, height, width, 3), uint8 sRGB.
         prompts: where prompts come from.
+        paint: the same pictures before they are rounded, shape (B, 3, height, width), float32 from 0 to 255; where the
+            family gives them.
         score: from prompts and pixels to each picture's score, shape (n,), whose mean is the share of tasks solved, in
             0..1; where a program can judge that.
         combine: how the guided output is made.
@@ -51,6 +53,7 @@ class LabModel:
     decode: Callable[[Tensor], Pixels]
     prompts: PromptSource
     score: Callable[[Sequence[str], Pixels], FloatArray] | None = None
+    paint: Callable[[Tensor], Tensor] | None = None
     combine: Combine = classifier_free
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:

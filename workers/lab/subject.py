@@ -13,6 +13,7 @@ from torch import Tensor
 from pacer.settings import Settings
 from schedules.search.evaluate import ROUNDING, seed_errors
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray
 from workers.lab import digits, mixture
@@ -49,6 +50,27 @@ class Subject:
     def view(self, latents: Tensor, batch: int) -> Tensor:
         """Latents (n, *latent) as they are compared, `batch` of them decoded at a time, shape (n, ...), float."""
         return torch.cat([self._levels(part) for part in latents.split(batch)])
+
+    def split(self, problem: SearchProblem, final: Tensor) -> Split:
+        """Seeds with their teacher's results (M, *latent), compared as they are judged."""
+        return self._compared(problem, final, lambda latents: self.view(latents, problem.batch), self.floor)
+
+    def smooth_split(self, problem: SearchProblem, final: Tensor) -> Split:
+        """The same compared before rounding, so that errors have derivatives; latents where pictures come rounded."""
+        paint = self.model.paint
+        if self.levels is not None:
+            return self.split(problem, final)
+        if paint is None:
+            return Split(problem, final)
+
+        def painted(latents: Tensor) -> Tensor:
+            return torch.cat([paint(part) for part in latents.split(problem.batch)])
+
+        return self._compared(problem, final, painted, 2 * self.floor)  # both pictures will be rounded
+
+    @staticmethod
+    def _compared(problem: SearchProblem, final: Tensor, view: Levels, floor: float) -> Split:
+        return Split(problem, view(final), view, floor=floor)
 
     def psnr_db(self, drawn: Tensor, reference: Tensor) -> FloatArray:
         """Peak signal to noise of each seed in dB, shape (n,); both as `view` gives them."""

@@ -1,16 +1,21 @@
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schedules.compile import compile_table
 from schedules.grids import shifted, uniform
 from schedules.search.analytic import MixtureFlow, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.newton import Descended
-from schedules.search.pacer import PacerOptions, search_pacer
+from schedules.search.pacer import search_pacer
+from schedules.search.pacer_options import Outlay, PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
 
-QUICK = PacerOptions(screen=16, fit_seeds=32, measured=(24, 42), later=1)
+QUICK = PacerOptions(screen=16, fit_seeds=32, first=24, most=42)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +65,23 @@ def test_budgets_that_are_too_large_to_descend_still_have_fitted_rows(
     assert errors[0] < errors[1]
 
 
-def test_fewer_seeds_are_measured_where_their_derivatives_are_dear(
-    calibration: SearchProblem, calibration_teacher: Teacher
+@pytest.mark.parametrize("spend", [3_000, 12_000])
+def test_what_is_spent_is_what_was_planned(
+    calibration: SearchProblem, calibration_teacher: Teacher, spend: int
 ) -> None:
     told: dict[int, Descended] = {}
-    cheap = PacerOptions(screen=4, fit_seeds=8, measured=(24, 42), later=0, spend=2_000)
-    search_pacer(calibration_teacher, calibration, (8,), options=cheap, found=told.__setitem__)
-    assert told[8].evaluations < 2_000 + 4 * 8 * 22  # and the steps that the 22 validation seeds try
+    options = PacerOptions(screen=4, fit_seeds=8, first=8, spend=spend, shifts=(2.0, 3.0))
+    search_pacer(calibration_teacher, calibration, (8,), options=options, found=told.__setitem__)
+    kept = 2 * calibration.seeds_count // 3
+    planned = Outlay.of(options, 8, seeds=kept, validation=calibration.seeds_count - kept)
+    assert 0.75 * planned.evaluations <= told[8].evaluations <= planned.evaluations  # some steps leave no sampler
+
+
+@given(steps=st.integers(1, 40), spend=st.integers(0, 10**6), seeds=st.integers(1, 512), validation=st.integers(1, 128))
+def test_an_outlay_keeps_to_what_may_be_spent(steps: int, spend: int, seeds: int, validation: int) -> None:
+    options = PacerOptions(spend=spend)
+    outlay = Outlay.of(options, steps, seeds=seeds, validation=validation)
+    assert outlay.starts >= 1
+    assert all(1 <= each <= seeds for each in outlay.rounds)
+    least = replace(options, spend=0)
+    assert outlay.evaluations <= max(spend, Outlay.of(least, steps, seeds=seeds, validation=validation).evaluations)

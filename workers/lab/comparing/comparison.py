@@ -114,7 +114,7 @@ class Comparison:
         """What the searches see."""
         problem, steps = self._problem(self.calibration), self.request.teacher_steps
         stride = steps // self.request.grid
-        return Ground.of(self.subject, problem, lambda: self._teacher("calibration", problem, nodes=steps), stride)
+        return Ground(problem, lambda: self._teacher("calibration", problem, nodes=steps), stride, self.subject)
 
     def key(self, split: SplitName) -> dict[str, object]:
         """What made the teacher of a split, and so everything that depends on it."""

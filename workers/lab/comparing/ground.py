@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
 from schedules.search.teacher import Teacher
-from workers.lab.subject import Levels, Subject
+from workers.lab.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,20 +20,13 @@ class Ground:
         problem: the seeds.
         teach: makes their teacher.
         stride: of how many of these nodes the coarser teacher of path searches keeps one.
-        levels: from latents to what is compared, on a scale of 0 to 255.
-        floor: squared errors in levels below this mean nothing.
+        subject: says how results are compared.
     """
 
     problem: SearchProblem
     teach: Callable[[], Teacher]
     stride: int
-    levels: Levels
-    floor: float
-
-    @classmethod
-    def of(cls, subject: Subject, problem: SearchProblem, teach: Callable[[], Teacher], stride: int) -> Self:
-        """A subject's calibration seeds."""
-        return cls(problem, teach, stride, lambda latents: subject.view(latents, problem.batch), subject.floor)
+    subject: Subject
 
     @cached_property
     def fine(self) -> Teacher:
@@ -48,6 +40,9 @@ class Ground:
         return Teacher(fine.sigmas[every], fine.states[every], fine.velocities[every], fine.steps)
 
     def split(self, start: int, stop: int) -> Split:
-        """Seeds from `start` to before `stop` as the refinement takes them, compared in levels."""
-        problem = self.problem.take(stop).drop(start)
-        return Split(problem, self.levels(self.fine.final[start:stop]), self.levels, floor=self.floor)
+        """Seeds from `start` to before `stop`, compared as they are judged."""
+        return self.subject.split(self.problem.take(stop).drop(start), self.fine.final[start:stop])
+
+    def smooth_split(self, stop: int) -> Split:
+        """The first seeds, compared before rounding."""
+        return self.subject.smooth_split(self.problem.take(stop), self.fine.final[:stop])

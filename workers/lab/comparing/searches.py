@@ -21,11 +21,11 @@ from schedules.search.gotta_go_fast import gotta_go_fast
 from schedules.search.kbest import kbest
 from schedules.search.ld3 import ld3
 from schedules.search.method import Method, Samplers
-from schedules.search.newton import derivatives_cost
 from schedules.search.olss import olss_student, olss_teacher
 from schedules.search.oss_pooled import oss_pooled
 from schedules.search.oss_released import oss_released
-from schedules.search.pacer import PacerOptions, search_pacer
+from schedules.search.pacer import search_pacer
+from schedules.search.pacer_options import Outlay, PacerOptions
 from schedules.search.s4s import s4s
 from workers.lab.candidate import AdaptiveChoice, Candidates
 from workers.lab.comparing.ground import Ground
@@ -135,7 +135,7 @@ def pacer_method(options: PacerOptions | None = None) -> Listed:
     def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
         count = ground.problem.seeds_count
         kept = max(1, 2 * count // 3)
-        calibration, validation = ground.split(0, kept), ground.split(kept, count)
+        calibration, validation = ground.smooth_split(kept), ground.split(kept, count)
         return search_pacer(
             ground.fine.take(kept),
             calibration.problem,
@@ -145,9 +145,11 @@ def pacer_method(options: PacerOptions | None = None) -> Listed:
             options=chosen,
         )
 
-    def cost(seeds: int, _: int, budgets: Sequence[int]) -> float:
-        later = 3.0 * chosen.later * seeds * sum(budgets)
-        return later + sum(min(chosen.spend, 150.0 * derivatives_cost(steps)) for steps in budgets)
+    def cost(seeds: int, nodes: int, budgets: Sequence[int]) -> float:
+        del nodes
+        kept = max(1, 2 * seeds // 3)
+        outlays = [Outlay.of(chosen, steps, seeds=kept, validation=seeds - kept, given=1) for steps in budgets]
+        return float(sum(outlay.evaluations for outlay in outlays))
 
     return Listed("pacer", "pacer", LEARNED, find, searched=True, in_order=True, cost=cost, switches=repr(chosen))
 

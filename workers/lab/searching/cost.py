@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedules.search.newton import derivatives_cost
+from schedules.search.pacer_options import Outlay
 from workers.lab.searching.run import SearchRun
 
 
@@ -35,16 +35,11 @@ def budget_cost(run: SearchRun, steps: int) -> float:
 
 
 def _learned_cost(run: SearchRun, steps: int) -> float:
-    """Starts and baselines on a few seeds, derivatives, gradients, and the steps that validation tries."""
-    request, learning = run.request, run.learning
-    started = steps * (3 * learning.fit_seeds + (5 + len(request.baselines)) * request.screen)
-    if steps > learning.largest:
-        return float(started + steps * request.validation) * run.branches
-    measured = sum(learning.measured) + (learning.starts - 1) * min(learning.measured)
-    derivatives = min(learning.spend, derivatives_cost(steps) * measured)
-    rounds = len(learning.measured) + learning.later
-    validated = steps * request.validation * (rounds * len(learning.newton.dampings) + learning.starts)
-    return (started + derivatives + 3 * steps * request.seeds * learning.later + validated) * run.branches
+    """The method's own outlay, and the baselines on a few seeds."""
+    request = run.request
+    outlay = Outlay.of(run.learning, steps, seeds=request.seeds, validation=request.validation)
+    screened = steps * (len(request.baselines) * request.screen + request.validation)
+    return float(outlay.evaluations + screened) * run.branches
 
 
 def evidence_cost(run: SearchRun, steps: int) -> float:

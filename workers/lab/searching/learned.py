@@ -23,7 +23,7 @@ class LearnedSearch:
 
     def __init__(self, run: SearchRun) -> None:
         self._run = run
-        self._calibration = run.compared(run.calibration)
+        self._calibration = run.smoothly_compared(run.calibration)
         self._validation = run.compared(run.validation)
 
     @cached_property

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor
-
 from schedules.compile import compile_table
 from schedules.grids import GRIDS
 from schedules.search import refine
-from schedules.search.evaluate import ROUNDING
 from schedules.search.method import Sampler
 from schedules.search.newton import NewtonOptions
-from schedules.search.pacer import PacerOptions
+from schedules.search.pacer_options import PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table
@@ -94,13 +91,13 @@ class SearchRun:
         """A split as the refinement takes it, in the request's measure."""
         if self.request.measure == "latents":
             return refine.Split(split.problem, split.teacher.final)
+        return self.subject.split(split.problem, split.teacher.final)
 
-        subject = self.subject
-
-        def view(latents: Tensor) -> Tensor:
-            return subject.view(latents, self.request.batch)
-
-        return refine.Split(split.problem, view(split.teacher.final), view, floor=ROUNDING)
+    def smoothly_compared(self, split: Split) -> refine.Split:
+        """The same before rounding."""
+        if self.request.measure == "latents":
+            return refine.Split(split.problem, split.teacher.final)
+        return self.subject.smooth_split(split.problem, split.teacher.final)
 
     @cached_property
     def calibration(self) -> Split:

@@ -128,8 +128,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
         return {
             "fit_seeds": learning.fit_seeds,
             "ridge": learning.fit.ridge,
-            "derivative_seeds": ", ".join(str(seeds) for seeds in learning.measured),
-            "gradient_rounds": learning.later,
+            "spend": learning.spend,
             "largest_descended": learning.largest,
         }
     return {

@@ -87,7 +87,9 @@ class Pacer:
         Raises:
             PacerRefused: the service said no, and why.
         """
-        answer = self._json("POST", "/v1/images/generations", {"prompt": prompt, **_budget(steps, evaluations), **fields})
+        answer = self._json(
+            "POST", "/v1/images/generations", {"prompt": prompt, **_budget(steps, evaluations), **fields}
+        )
         return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
 
     def plan(self, *, steps: int | None = None, evaluations: int | None = None, **fields: Any) -> Json:

@@ -39,7 +39,9 @@ class Registry:
     """Schedules by model, solver and variant, one for each three, sorted by them."""
 
     artefacts: tuple[Schedule, ...]
-    _ranked: dict[tuple[str, bool], tuple[Candidate, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ranked: dict[tuple[str, bool], tuple[Candidate, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, schedules: Iterable[Schedule]) -> Self:

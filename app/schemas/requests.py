@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticKnownError
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from pacer.jobs.messages import ImageFormat
 from pacer.settings import QualityLevel
@@ -81,6 +81,13 @@ def _given(value: object) -> object:
     return value
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Null stands for a field that is not there; nobody may say it."""
+    del schema["default"]
+
+
+_NOTHING_SAID = PydanticCustomError("nothing_said", "is required, or budget.evaluations")
+
 Spendable = Annotated[int | None, BeforeValidator(_given), WithJsonSchema({"type": "integer", "minimum": 1})]
 
 
@@ -90,10 +97,13 @@ class Budget(Strict):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "examples": [{"steps": 6}, {"evaluations": 12}]})
 
     steps: Spendable = Field(
-        default=None, description="steps of the solver: each one row of its table, but two rows a step for heun"
+        default=None,
+        json_schema_extra=_without_default,
+        description="steps of the solver: each one row of its table, but two rows a step for heun",
     )
     evaluations: Spendable = Field(
         default=None,
+        json_schema_extra=_without_default,
         description="most network evaluations for one image: one forward each, so a guided step takes two where the "
         "schedule evaluates the unconditional output afresh; the best there is of any steps",
     )
@@ -101,7 +111,7 @@ class Budget(Strict):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.steps is None and self.evaluations is None:
-            missing = InitErrorDetails(type="missing", loc=("steps",), input={})
+            missing = InitErrorDetails(type=_NOTHING_SAID, loc=("steps",), input={})
             raise ValidationError.from_exception_data("Budget", [missing])
         return self
 

@@ -163,7 +163,7 @@ def _spend(request: BudgetRequest, evaluations: int, registry: Registry, max_ste
     ]
     if suiting and suiting[0][1].evidence is not None:
         return _from_entry(*suiting[0])
-    # Of entries that nobody measured, the one with most steps; it must not be shorter than what the grid has for the same.
+    # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
     longest = max(suiting, key=lambda each: each[1].steps, default=None)
     if longest is not None and longest[1].steps >= _grid_steps(request, evaluations, max_steps):
         return _from_entry(*longest)

@@ -156,15 +156,13 @@ def _spend(request: BudgetRequest, evaluations: int, registry: Registry, max_ste
     if card.distilled:
         native = min(max_steps, card.distilled.native_steps)
         return _grid(request, card.grid, _affordable(request, evaluations, native))
-    suiting = [
-        (schedule, entry)
-        for schedule, entry in registry.ranked(card.id, guidance_scale=request.guidance_scale)
-        if entry.steps <= max_steps and _suits(request, schedule, entry)
-    ]
-    if suiting and suiting[0][1].evidence is not None:
-        return _from_entry(*suiting[0])
+    ranked = registry.ranked(card.id, guidance_scale=request.guidance_scale)
+    suiting = (each for each in ranked if each[1].steps <= max_steps and _suits(request, *each))
+    first = next(suiting, None)
+    if first is not None and first[1].evidence is not None:
+        return _from_entry(*first)
     # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
-    longest = max(suiting, key=lambda each: each[1].steps, default=None)
+    longest = None if first is None else max((first, *suiting), key=lambda each: each[1].steps)
     if longest is not None and longest[1].steps >= _grid_steps(request, evaluations, max_steps):
         return _from_entry(*longest)
     _check_reachable(request, evaluations, registry, max_steps)
@@ -337,9 +335,8 @@ def _same_weights(schedule: Schedule, card: ModelCard) -> bool:
 
 def _suits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:
     """Whether an entry is of the solver wanted, holds for the request and is within its evaluations."""
-    wanted = request.solver in (None, schedule.solver)
-    holds = wanted and _same_weights(schedule, request.card) and _covers(schedule, request)
-    return holds and _fits(request, schedule, entry)
+    wanted = request.solver in (None, schedule.solver) and _fits(request, schedule, entry)
+    return wanted and _same_weights(schedule, request.card) and _covers(schedule, request)
 
 
 def _fits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:

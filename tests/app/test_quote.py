@@ -36,7 +36,7 @@ def test_more_evaluations_never_promise_less() -> None:
 
 
 def test_a_contradiction_is_told_with_its_numbers() -> None:
-    with pytest.raises(PacerError, match="take 12 at guidance_scale 1.5, the budget says 11"):
+    with pytest.raises(PacerError, match=r"take 12 at guidance_scale 1\.5, the budget says 11"):
         quote_locally(
             Settings(), model=None, steps=6, evaluations=11, guidance_scale=1.5, schedule="uniform", solver=None,
             sigmas=None,

@@ -163,27 +163,32 @@ def _spend(request: BudgetRequest, evaluations: int, registry: Registry, max_ste
         return _from_entry(*first)
     # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
     longest = None if first is None else max((first, *suiting), key=lambda each: each[1].steps)
-    if longest is not None and longest[1].steps >= _grid_steps(request, evaluations, max_steps):
+    steps, has_grids = _grid_steps(request, evaluations, max_steps), request.solver in (None, *SOLVERS)
+    if longest is not None and (longest[1].steps >= steps or not has_grids):
         return _from_entry(*longest)
-    _check_reachable(request, evaluations, registry, max_steps)
-    steps = _affordable(request, evaluations, max_steps)
-    near = _nearest(request, steps, registry) if request.allow_interpolated else None
-    return near or _grid(request, card.grid, steps)
+    near = _nearest(request, max(1, steps), registry) if request.allow_interpolated else None
+    if near is None and not has_grids:
+        _check_reachable(request, evaluations, registry, max_steps)
+    return near or _grid(request, card.grid, _affordable(request, evaluations, max_steps))
 
 
 def _check_reachable(request: BudgetRequest, evaluations: int, registry: Registry, max_steps: int) -> None:
-    """Refuse fewer evaluations than any schedule of a solver takes that has nothing but its searched ones."""
+    """Refuse fewer evaluations than any schedule takes of a solver that has nothing but searched ones."""
     free = replace(request, evaluations=None)
     held = (each for each in registry.ranked(request.card.id) if each[1].steps <= max_steps and _suits(free, *each))
     taken = [schedule.network_evaluations(entry, request.guidance_scale) for schedule, entry in held]
-    if taken and request.solver not in (None, *SOLVERS):
+    if taken:
         raise refused(f"{evaluations} buys nothing: schedules of solver {request.solver!r} take {min(taken)} or more")
 
 
 def _grid_steps(request: BudgetRequest, evaluations: int, most: int) -> int:
-    """The steps of a grid that a number of network evaluations buys; 0 where not even one, or under no such solver."""
-    solver = request.solver or request.card.solver
-    return min(most, most_steps(solver, evaluations, request.guidance_scale)) if solver in SOLVERS else 0
+    """The steps of a grid that a number of network evaluations buys, 0 where not even one.
+
+    Under the model's own solver where the one wanted has no grids.
+    """
+    wanted = request.solver
+    solver = request.card.solver if wanted is None or wanted not in SOLVERS else wanted
+    return min(most, most_steps(solver, evaluations, request.guidance_scale))
 
 
 def _affordable(request: BudgetRequest, evaluations: int, most: int) -> int:

@@ -152,6 +152,14 @@ def test_an_entry_that_nobody_measured_serves_where_the_grid_has_no_more_steps()
     assert planned(registry, evaluations=10, allow_interpolated=True).schedule == "shapes-64/ab2/5"
 
 
+def test_searched_coefficients_are_taken_beyond_their_guidance_within_the_budget() -> None:
+    far = planned(evaluations=8, guidance_scale=9.0, solver=LEARNED, allow_interpolated=True)
+    assert (far.schedule, far.evaluations, far.interpolated) == ("shapes-64/learned@g5/4", 8, True)
+    lean = Registry.of([schedule(LEARNED, entry(LEARNED, 1, 9.0, ("skipped",)))])
+    assert planned(lean, evaluations=1, guidance_scale=9.0, allow_interpolated=True).schedule == "shapes-64/learned/1"
+    assert "takes 2 at guidance_scale 9" in refused(lean, evaluations=1, guidance_scale=9.0).detail
+
+
 def test_leave_to_interpolate_keeps_the_budget() -> None:
     heavy = Registry.of([schedule("heun", entry("heun", 2, None), entry("heun", 9, None), guidance=(4.0, 5.0))])
     made = planned(heavy, evaluations=10, allow_interpolated=True)

@@ -73,8 +73,11 @@ def plan(
     *,
     model: Model = None,
     steps: Annotated[int | None, typer.Option(help="Step budget.")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Most network evaluations for one image; a guided step takes two.")
+    ] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="A registry id model/solver/steps, or a grid's name.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="A registry id model/solver[@variant]/steps, or a grid.")] = None,
     solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
     sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
     allow_other_model: Annotated[bool, typer.Option(help="Take a schedule that was optimised elsewhere.")] = False,
@@ -90,6 +93,7 @@ def plan(
         _settings(),
         model=model,
         steps=steps,
+        evaluations=evaluations,
         guidance_scale=guidance_scale,
         schedule=schedule,
         solver=solver,

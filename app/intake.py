@@ -86,6 +86,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         width=width,
         height=height,
         steps=_steps(fields, gateway),
+        evaluations=None if fields.budget is None else fields.budget.evaluations,
         schedule=fields.schedule,
         solver=fields.solver,
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
@@ -98,7 +99,7 @@ def _steps(fields: PlanFields, gateway: Gateway) -> int | None:
     """The one step budget that the fields agree on, if they name any."""
     settings = gateway.settings
     named: dict[str, int] = {}
-    if fields.budget is not None:
+    if fields.budget is not None and fields.budget.steps is not None:
         named["budget.steps"] = fields.budget.steps
     if fields.num_inference_steps is not None:
         named["num_inference_steps"] = fields.num_inference_steps

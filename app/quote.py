@@ -18,6 +18,7 @@ def quote_locally(
     schedule: str | None,
     solver: str | None,
     sigmas: tuple[float, ...] | None,
+    evaluations: int | None = None,
     allow_other_model: bool = False,
     allow_interpolated: bool = False,
 ) -> PlanAnswer:
@@ -34,6 +35,7 @@ def quote_locally(
         width=width,
         height=height,
         steps=steps,
+        evaluations=evaluations,
         schedule=schedule,
         solver=solver,
         sigmas=sigmas,

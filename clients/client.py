@@ -73,27 +73,32 @@ class Pacer:
     key: str | None = None
     timeout_s: float = 180.0
 
-    def generate(self, prompt: str, *, steps: int | None = None, **fields: Any) -> Picture:
+    def generate(
+        self, prompt: str, *, steps: int | None = None, evaluations: int | None = None, **fields: Any
+    ) -> Picture:
         """Draw one image and wait for it.
 
         Args:
             prompt: what to draw.
-            steps: the budget; the service's default when left out.
+            steps: the budget; the service's default when neither this nor evaluations is given.
+            evaluations: most network evaluations for the image, a guided step taking two.
             fields: any other field of POST /v1/images/generations, such as seed or sigmas.
 
         Raises:
             PacerRefused: the service said no, and why.
         """
-        answer = self._json("POST", "/v1/images/generations", {"prompt": prompt, **_budget(steps), **fields})
+        answer = self._json(
+            "POST", "/v1/images/generations", {"prompt": prompt, **_budget(steps, evaluations), **fields}
+        )
         return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
 
-    def plan(self, *, steps: int | None = None, **fields: Any) -> Json:
+    def plan(self, *, steps: int | None = None, evaluations: int | None = None, **fields: Any) -> Json:
         """What a budget would buy: schedule, evaluations, seconds and quality to expect."""
-        return self._json("POST", "/v1/plan", {**_budget(steps), **fields})
+        return self._json("POST", "/v1/plan", {**_budget(steps, evaluations), **fields})
 
-    def submit(self, prompt: str, *, steps: int | None = None, **fields: Any) -> str:
+    def submit(self, prompt: str, *, steps: int | None = None, evaluations: int | None = None, **fields: Any) -> str:
         """Queue one image; returns the job's id."""
-        return str(self._json("POST", "/v1/jobs", {"prompt": prompt, **_budget(steps), **fields})["id"])
+        return str(self._json("POST", "/v1/jobs", {"prompt": prompt, **_budget(steps, evaluations), **fields})["id"])
 
     def status(self, job: str) -> Json:
         """How a job stands."""
@@ -139,8 +144,10 @@ class Pacer:
                 raise _refusal(error) from None
 
 
-def _budget(steps: int | None) -> Json:
-    return {} if steps is None else {"budget": {"steps": steps}}
+def _budget(steps: int | None, evaluations: int | None) -> Json:
+    given = {"steps": steps, "evaluations": evaluations}
+    budget = {name: value for name, value in given.items() if value is not None}
+    return {"budget": budget} if budget else {}
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:

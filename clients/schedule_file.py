@@ -39,6 +39,7 @@ class Sampler:
         uncond: fresh, reused or skipped, E.
         X: the rows, (E + 1) x (B + E).
         base: what each base latent is, B; the first is the noise.
+        variant: which of several artefacts of one solver; None is the plain one.
     """
 
     model: str
@@ -53,11 +54,12 @@ class Sampler:
     uncond: tuple[str, ...]
     X: tuple[tuple[float, ...], ...]
     base: tuple[str, ...]
+    variant: str | None = None
 
     @property
     def name(self) -> str:
-        """model/solver/steps."""
-        return f"{self.model}/{self.solver}/{self.steps}"
+        """model/solver/steps or model/solver@variant/steps."""
+        return _name(self.model, self.solver, self.variant, self.steps)
 
 
 def read_sampler(path: str | Path, steps: int | None = None) -> Sampler:
@@ -74,7 +76,7 @@ def read_sampler(path: str | Path, steps: int | None = None) -> Sampler:
     entry = _entry(document, steps, str(path))
     table = entry.get("table")
     if table is None:
-        name = f"{document['model']}/{document['solver']}/{entry['steps']}"
+        name = _name(document["model"], document["solver"], document.get("variant"), entry["steps"])
         raise ScheduleFileError(
             f"{path}: the entry of {entry['steps']} steps holds its sigmas alone; "
             f"write its table with `pacer schedules export {name} --to json --out FILE` and read that file"
@@ -92,6 +94,7 @@ def read_sampler(path: str | Path, steps: int | None = None) -> Sampler:
         uncond=tuple(table["uncond"]),
         X=tuple(map(tuple, table["X"])),
         base=tuple(table["base"]),
+        variant=document.get("variant"),
     )
 
 
@@ -99,7 +102,8 @@ def find_sampler(schedule: str, steps: int | None = None, folders: Sequence[str 
     """Read one entry of the registry.
 
     Args:
-        schedule: MODEL/SOLVER, or MODEL/SOLVER/STEPS, or the path of a registry file (.json).
+        schedule: MODEL/SOLVER or MODEL/SOLVER/STEPS, where SOLVER may be SOLVER@VARIANT, or the path of a registry
+            file (.json).
         steps: the budget, where `schedule` does not say it.
         folders: registry folders, before those of PACER_REGISTRY_DIR and the shipped one.
 
@@ -116,6 +120,10 @@ def find_sampler(schedule: str, steps: int | None = None, folders: Sequence[str 
         if path.is_file():
             return read_sampler(path, steps)
     raise ScheduleFileError(f"no schedule of {model} for solver {solver!r} in {', '.join(map(str, places))}")
+
+
+def _name(model: str, solver: str, variant: str | None, steps: int) -> str:
+    return f"{model}/{solver}{'' if variant is None else f'@{variant}'}/{steps}"
 
 
 def _parts(schedule: str, steps: int | None) -> tuple[str, str, int]:

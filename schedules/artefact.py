@@ -1,4 +1,4 @@
-"""The schedule artefact: one JSON file per (model, solver), one entry for each step budget.
+"""The schedule artefact: one JSON file per (model, solver, variant), one entry for each step budget.
 
 Strictly validated: unknown fields, wrong types and impossible numbers are refused with the field's name; nothing is
 repaired.
@@ -6,6 +6,7 @@ repaired.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +44,11 @@ RECOMPILED_TOLERANCE = 1e-12
 LEARNED = "learned"
 """In place of a solver, where the coefficients themselves were fitted: such a table is always stored."""
 
+_VARIANT = "[a-z0-9-]{1,24}"
+
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 SolverName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+VariantName = Annotated[str, StringConstraints(pattern=rf"^{_VARIANT}$")]
 
 
 class ArtefactError(ValueError):
@@ -93,6 +97,10 @@ class StoredTable(Strict):
         """
         return Table(np.array(self.t), np.array(self.c), np.array(self.w), self.uncond, np.array(self.X), self.base)
 
+    def network_evaluations(self, guidance_scale: float) -> int:
+        """Forwards of the network for one image, as the table itself counts them."""
+        return len(self.t) + (guidance_scale != 1.0) * self.uncond.count("fresh")
+
     @field_validator("X")
     @classmethod
     def _rectangular(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
@@ -135,7 +143,7 @@ class Entry(Strict):
 
 
 class Schedule(Strict):
-    """All budgets of one (model, solver)."""
+    """All budgets of one (model, solver), or of one variant of it: another guidance, another way to spend it."""
 
     format: Literal["pacer-schedule/1"]
     model: ModelName
@@ -146,6 +154,7 @@ class Schedule(Strict):
     prediction: Prediction
     noise: BetaSchedule | None = None
     solver: SolverName
+    variant: VariantName | None = Field(default=None, exclude_if=lambda variant: variant is None)
     order: int = Field(ge=1)
     servable: bool = True
     valid_for: ValidFor
@@ -199,9 +208,40 @@ class Schedule(Strict):
         """The entry of a step budget, if there is one."""
         return next((entry for entry in self.entries if entry.steps == steps), None)
 
+    def network_evaluations(self, entry: Entry, guidance_scale: float) -> int:
+        """Forwards of the network for one image with one of the entries; a fresh unconditional output is one more."""
+        counted = self._compiled(entry) if entry.table is None else entry.table
+        return counted.network_evaluations(guidance_scale)
+
+    @property
+    def solver_id(self) -> str:
+        """The solver, and the variant where there is one: solver or solver@variant."""
+        return solver_id(self.solver, self.variant)
+
     def entry_id(self, steps: int) -> str:
-        """The name by which a caller asks for an entry: model/solver/steps."""
-        return f"{self.model}/{self.solver}/{steps}"
+        """The name by which a caller asks for an entry: model/solver/steps or model/solver@variant/steps."""
+        return f"{self.model}/{self.solver_id}/{steps}"
+
+
+def solver_id(solver: str, variant: str | None) -> str:
+    """What stands between model and steps in an id: solver or solver@variant."""
+    return solver if variant is None else f"{solver}@{variant}"
+
+
+def solver_of(solver_id: str) -> str:
+    """The solver of solver@variant."""
+    return solver_id.partition("@")[0]
+
+
+def check_variant(variant: str) -> str:
+    """The name of a variant, as it is.
+
+    Raises:
+        ValueError: it is none; says what is allowed.
+    """
+    if not re.fullmatch(_VARIANT, variant):
+        raise ValueError(f"variant: must be 1 to 24 of a-z, 0-9 and -, such as g3, is {variant[:80]!r}")
+    return variant
 
 
 def read(path: Path) -> Schedule:

@@ -1,13 +1,13 @@
-"""The registry: every schedule artefact at hand, by model, solver and step budget."""
+"""The registry: every schedule artefact at hand, by model, solver, variant and step budget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from schedules.artefact import ArtefactError, Entry, Schedule, read
+from schedules.artefact import ArtefactError, Entry, Schedule, read, solver_id
 from schedules.table import Table
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -18,9 +18,12 @@ class ScheduleNotFound(ValueError):  # noqa: N818 - the name says what happened
     """No such schedule; the message names those that exist."""
 
 
-def artefact_path(folder: Path, model: str, solver: str) -> Path:
-    """Where an artefact lies in a registry folder: <model>/<solver>.json, with the model's "/" as "--"."""
-    return folder / model.replace("/", "--") / f"{solver}.json"
+def artefact_path(folder: Path, model: str, solver: str, variant: str | None = None) -> Path:
+    """Where an artefact lies in a registry folder, with the model's "/" as "--".
+
+    That is <model>/<solver>.json, or <model>/<solver>@<variant>.json.
+    """
+    return folder / model.replace("/", "--") / f"{solver_id(solver, variant)}.json"
 
 
 def entry_table(schedule: Schedule, entry: Entry) -> Table:
@@ -28,18 +31,24 @@ def entry_table(schedule: Schedule, entry: Entry) -> Table:
     return schedule.table(entry)
 
 
+Candidate = tuple[Schedule, Entry]
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Schedules by model and solver, one for each pair, sorted by both."""
+    """Schedules by model, solver and variant, one for each three, sorted by them."""
 
     artefacts: tuple[Schedule, ...]
+    _ranked: dict[tuple[str, bool], tuple[Candidate, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, schedules: Iterable[Schedule]) -> Self:
-        """Gather schedules; where two have the same model and solver, the first wins."""
-        first: dict[tuple[str, str], Schedule] = {}
+        """Gather schedules; where two have the same model, solver and variant, the first wins."""
+        first: dict[tuple[str, str, str], Schedule] = {}
         for schedule in schedules:
-            first.setdefault((schedule.model, schedule.solver), schedule)
+            first.setdefault((schedule.model, schedule.solver, schedule.variant or ""), schedule)
         return cls(tuple(first[key] for key in sorted(first)))
 
     @classmethod
@@ -56,17 +65,17 @@ class Registry:
         return tuple(dict.fromkeys(schedule.model for schedule in self.artefacts))
 
     def schedules(self, model: str) -> tuple[Schedule, ...]:
-        """A model's schedules, by solver; none for a model that is not there."""
+        """A model's schedules, by solver and variant; none for a model that is not there."""
         return tuple(schedule for schedule in self.artefacts if schedule.model == model)
 
     def find(self, schedule_id: str) -> tuple[Schedule, Entry]:
-        """Look up model/solver/steps; the model's name may itself hold a "/".
+        """Look up model/solver/steps or model/solver@variant/steps; the model's name may itself hold a "/".
 
         Raises:
-            ScheduleNotFound: names the models, solvers or step budgets that exist.
+            ScheduleNotFound: names the models, solvers with their variants, or step budgets that exist.
         """
         model, solver, steps = _parts(schedule_id)
-        schedules = {schedule.solver: schedule for schedule in self.schedules(model)}
+        schedules = {schedule.solver_id: schedule for schedule in self.schedules(model)}
         if not schedules:
             raise ScheduleNotFound(f"no schedules for model {model!r}; there are some for {_listed(self.models())}")
         if solver not in schedules:
@@ -78,15 +87,29 @@ class Registry:
             raise ScheduleNotFound(f"no schedule {model}/{solver} for {steps!r} steps; there are {budgets}")
         return schedule, entry
 
-    def candidates(self, model: str, steps: int) -> tuple[tuple[Schedule, Entry], ...]:
-        """What can serve a model at exactly these steps, the best mean PSNR first, those without evidence last."""
-        found = ((schedule, schedule.entry(steps)) for schedule in self.schedules(model) if schedule.servable)
-        return tuple(sorted(((schedule, entry) for schedule, entry in found if entry is not None), key=_worst_last))
+    def candidates(self, model: str, steps: int, *, guidance_scale: float = 1.0) -> tuple[Candidate, ...]:
+        """What can serve a model at exactly these steps, in the order of `ranked`."""
+        return tuple(each for each in self.ranked(model, guidance_scale=guidance_scale) if each[1].steps == steps)
+
+    def ranked(self, model: str, *, guidance_scale: float = 1.0) -> tuple[Candidate, ...]:
+        """What can serve a model at any steps, the best mean PSNR first, those without evidence last.
+
+        Args:
+            model: whose.
+            guidance_scale: of two that are as good, the one with fewer network evaluations at this scale comes first.
+        """
+        key = model, guidance_scale != 1.0
+        if key not in self._ranked:
+            found = ((schedule, entry) for schedule in self.schedules(model) for entry in schedule.entries)
+            servable = (each for each in found if each[0].servable)
+            self._ranked[key] = tuple(sorted(servable, key=lambda each: _rank(each, guidance_scale)))
+        return self._ranked[key]
 
 
-def _worst_last(candidate: tuple[Schedule, Entry]) -> tuple[float, str]:
+def _rank(candidate: Candidate, guidance_scale: float) -> tuple[float, int, str]:
     schedule, entry = candidate
-    return (float("inf") if entry.evidence is None else -entry.evidence.psnr_db.mean), schedule.solver
+    worse = float("inf") if entry.evidence is None else -entry.evidence.psnr_db.mean
+    return worse, schedule.network_evaluations(entry, guidance_scale), schedule.solver_id
 
 
 def _parts(schedule_id: str) -> tuple[str, str, str]:
@@ -113,7 +136,8 @@ def _read_folder(folder: Path) -> list[Schedule]:
 
 def _read_placed(path: Path, folder: Path) -> Schedule:
     schedule = read(path)
-    place = artefact_path(folder, schedule.model, schedule.solver)
+    place = artefact_path(folder, schedule.model, schedule.solver, schedule.variant)
     if path != place:
-        raise ArtefactError(f"{path}: must lie at {place}, as its model and solver say")
+        said = "model and solver" if schedule.variant is None else "model, solver and variant"
+        raise ArtefactError(f"{path}: must lie at {place}, as its {said} say")
     return schedule

@@ -15,6 +15,8 @@ from schedules.grids import GRIDS
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
+_GUIDED = 2.0  # any scale but 1 costs the same
+
 _FAILURES = describe(ErrorKind.unauthorized, ErrorKind.model_not_found)
 
 
@@ -74,7 +76,9 @@ def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
     return ScheduleAnswer(
         id=schedule.entry_id(entry.steps),
         solver=schedule.solver,
+        variant=schedule.variant,
         steps=entry.steps,
+        evaluations=schedule.network_evaluations(entry, guidance_scale=_GUIDED),
         order=schedule.order,
         servable=schedule.servable,
         method=schedule.provenance.method,

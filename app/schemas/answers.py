@@ -163,7 +163,9 @@ class ScheduleAnswer(BaseModel):
 
     id: str
     solver: str
+    variant: str | None = Field(description="which of several artefacts of one solver; null is the plain one")
     steps: int
+    evaluations: int = Field(description="network forwards for one guided image")
     order: int
     servable: bool
     method: str

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from pacer.jobs.messages import ImageFormat
 from pacer.settings import QualityLevel
@@ -64,10 +74,46 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Budget(Strict):
-    """What the caller can spend."""
+def _given(value: object) -> object:
+    """Leave a field out rather than give null for it."""
+    if value is None:
+        raise PydanticKnownError("int_type")
+    return value
 
-    steps: FromOne = Field(description="steps of the solver: each one row of its table, but two rows a step for heun")
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Null stands for a field that is not there; nobody may say it."""
+    del schema["default"]
+
+
+_NOTHING_SAID = PydanticCustomError("nothing_said", "is required, or budget.evaluations")
+
+Spendable = Annotated[int | None, BeforeValidator(_given), WithJsonSchema({"type": "integer", "minimum": 1})]
+
+
+class Budget(Strict):
+    """What the caller can spend: steps, network evaluations, or steps that take no more than so many evaluations."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "examples": [{"steps": 6}, {"evaluations": 12}]})
+
+    steps: Spendable = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="steps of the solver: each one row of its table, but two rows a step for heun",
+    )
+    evaluations: Spendable = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="most network evaluations for one image: one forward each, so a guided step takes two where the "
+        "schedule evaluates the unconditional output afresh; the best there is of any steps",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.steps is None and self.evaluations is None:
+            missing = InitErrorDetails(type=_NOTHING_SAID, loc=("steps",), input={})
+            raise ValidationError.from_exception_data("Budget", [missing])
+        return self
 
 
 class PlanFields(Strict):
@@ -83,7 +129,8 @@ class PlanFields(Strict):
     schedule: Text | None = Field(
         default=None,
         min_length=1,
-        description="a registry id model/solver/steps, or a grid; the best there is by default",
+        description="a registry id model/solver/steps or model/solver@variant/steps, or a grid; the best there is by "
+        "default",
     )
     solver: Text | None = Field(default=None, min_length=1, description="solver of custom sigmas, or the one wanted")
     allow_other_model: bool | None = Field(

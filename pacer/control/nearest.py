@@ -28,7 +28,11 @@ def entry_near(schedule: Schedule, steps: int) -> Entry | None:
 
 
 def nearest(
-    schedules: Iterable[Schedule], steps: int, covers: Callable[[Schedule], bool]
+    schedules: Iterable[Schedule],
+    steps: int,
+    *,
+    covers: Callable[[Schedule], bool],
+    fits: Callable[[Schedule, Entry], bool],
 ) -> tuple[Schedule, Entry] | None:
     """The schedule that promises most for a budget beyond what was shown, if there is any.
 
@@ -39,6 +43,7 @@ def nearest(
         schedules: those that the model may run.
         steps: the budget, >= 1.
         covers: whether a schedule holds for the request's guidance and size.
+        fits: whether an entry is within the request's evaluations.
     """
 
     def rank(found: tuple[Schedule, Entry]) -> tuple[bool, bool, float]:
@@ -49,4 +54,5 @@ def nearest(
         return covers(schedule), schedule.entry(steps) is not None, promised
 
     made = ((schedule, entry_near(schedule, steps)) for schedule in schedules if schedule.servable)
-    return max(((schedule, entry) for schedule, entry in made if entry is not None), key=rank, default=None)
+    fitting = ((schedule, entry) for schedule, entry in made if entry is not None and fits(schedule, entry))
+    return max(fitting, key=rank, default=None)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pacer.control.evaluations import check_evaluations, check_spent, most_steps, refused, too_few
 from pacer.control.nearest import entry_near, nearest
 from pacer.control.own_sigmas import check_sigmas
 from pacer.control.turns import TurnCost
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import ModelCard
-from schedules.artefact import Entry, Schedule
+from schedules.artefact import Entry, Schedule, solver_of
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS
 from schedules.registry import Registry, ScheduleNotFound, entry_table
@@ -43,9 +44,11 @@ class BudgetRequest:
         guidance_scale: in the card's guidance_range; 1 means unguided.
         width: pixels.
         height: pixels.
-        steps: the step budget; None leaves it to sigmas, schedule or the default.
-        schedule: a registry id 'model/solver/steps' or the name of a grid; None takes the best there is.
-        solver: a solver's name; None takes the schedule's own, or the model's.
+        steps: the step budget; None leaves it to evaluations, sigmas, schedule or the default.
+        evaluations: the most network evaluations for one image, a guided step counting two; None sets no bound.
+        schedule: a registry id 'model/solver/steps' or 'model/solver@variant/steps', or the name of a grid; None takes
+            the best there is.
+        solver: a solver's name, any variant; None takes the schedule's own, or the model's.
         sigmas: the caller's own noise levels, steps + 1 of them.
         allow_interpolated: take a searched schedule for a guidance scale, a size or a budget that it was not shown to
             hold for; nothing is then known of its quality.
@@ -58,6 +61,7 @@ class BudgetRequest:
     width: int
     height: int
     steps: int | None = None
+    evaluations: int | None = None
     schedule: str | None = None
     solver: str | None = None
     sigmas: tuple[float, ...] | None = None
@@ -98,8 +102,11 @@ def plan(
     """
     _check_guidance(request.guidance_scale, request.card)
     _check_steps(request.steps, max_steps, field="steps")
+    check_evaluations(request.evaluations)
     choice = _choose(request, registry, default_steps, max_steps)
     evaluations = choice.table.network_evaluations(request.guidance_scale)
+    what = f"{len(choice.sigmas) - 1} steps of schedule {choice.name!r} under solver {choice.solver!r}"
+    check_spent(evaluations, request.evaluations, what=what, guidance_scale=request.guidance_scale)
     made = Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -128,6 +135,8 @@ def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_
         return _custom(request, request.sigmas, max_steps)
     if request.schedule is not None and "/" in request.schedule:
         return _registered(request, request.schedule, registry, max_steps)
+    if request.evaluations is not None and request.steps is None:
+        return _spend(request, request.evaluations, registry, max_steps)
     steps = request.steps or _default(request.card, default_steps, max_steps)
     if request.schedule is not None:
         return _grid(request, request.schedule, steps)
@@ -137,6 +146,58 @@ def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_
     if best is None and request.allow_interpolated:
         best = _nearest(request, steps, registry)
     return best or _grid(request, request.card.grid, steps)
+
+
+def _spend(request: BudgetRequest, evaluations: int, registry: Registry, max_steps: int) -> _Choice:
+    """The best that a number of network evaluations buys, whatever its steps."""
+    card = request.card
+    if request.schedule is not None:
+        return _grid(request, request.schedule, _affordable(request, evaluations, max_steps))
+    if card.distilled:
+        native = min(max_steps, card.distilled.native_steps)
+        return _grid(request, card.grid, _affordable(request, evaluations, native))
+    ranked = registry.ranked(card.id, guidance_scale=request.guidance_scale)
+    suiting = (each for each in ranked if each[1].steps <= max_steps and _suits(request, *each))
+    first = next(suiting, None)
+    if first is not None and first[1].evidence is not None:
+        return _from_entry(*first)
+    # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
+    longest = None if first is None else max((first, *suiting), key=lambda each: each[1].steps)
+    steps, has_grids = _grid_steps(request, evaluations, max_steps), request.solver in (None, *SOLVERS)
+    if longest is not None and (longest[1].steps >= steps or not has_grids):
+        return _from_entry(*longest)
+    near = _nearest(request, max(1, steps), registry) if request.allow_interpolated else None
+    if near is None and not has_grids:
+        _check_reachable(request, evaluations, registry, max_steps)
+    return near or _grid(request, card.grid, _affordable(request, evaluations, max_steps))
+
+
+def _check_reachable(request: BudgetRequest, evaluations: int, registry: Registry, max_steps: int) -> None:
+    """Refuse fewer evaluations than any schedule takes of a solver that has nothing but searched ones."""
+    free = replace(request, evaluations=None)
+    held = (each for each in registry.ranked(request.card.id) if each[1].steps <= max_steps and _suits(free, *each))
+    taken = [schedule.network_evaluations(entry, request.guidance_scale) for schedule, entry in held]
+    if taken:
+        raise refused(f"{evaluations} buys nothing: schedules of solver {request.solver!r} take {min(taken)} or more")
+
+
+def _grid_steps(request: BudgetRequest, evaluations: int, most: int) -> int:
+    """The steps of a grid that a number of network evaluations buys, 0 where not even one.
+
+    Under the model's own solver where the one wanted has no grids.
+    """
+    wanted = request.solver
+    solver = request.card.solver if wanted is None or wanted not in SOLVERS else wanted
+    return min(most, most_steps(solver, evaluations, request.guidance_scale))
+
+
+def _affordable(request: BudgetRequest, evaluations: int, most: int) -> int:
+    """The steps of a grid that a number of network evaluations buys, one at the least."""
+    solver = _solver(request)
+    steps = _grid_steps(request, evaluations, most)
+    if steps < 1:
+        raise too_few(solver, evaluations, request.guidance_scale)
+    return steps
 
 
 def _default(card: ModelCard, default_steps: int, max_steps: int) -> int:
@@ -178,7 +239,7 @@ def _find(request: BudgetRequest, name: str, registry: Registry, max_steps: int)
         return registry.find(name)
     except ScheduleNotFound as error:
         model, solver, steps = name.rsplit("/", 2)
-        family = next((each for each in registry.schedules(model) if each.solver == solver), None)
+        family = next((each for each in registry.schedules(model) if each.solver_id == solver), None)
         if request.allow_interpolated and family and steps.isascii() and steps.isdecimal() and len(steps) <= _DIGITS:
             _check_steps(int(steps), max_steps, field="schedule")
             entry = entry_near(family, int(steps))
@@ -212,7 +273,7 @@ def _check_belongs(request: BudgetRequest, name: str) -> None:
     if model != request.card.id and not request.allow_other_model:
         said = f"schedule {name[:120]!r} was optimised for model {model[:80]!r}, not for {request.card.id!r}"
         raise _mismatch(f"{said}; {_ALLOWING}")
-    if request.solver is not None and solver != request.solver:
+    if request.solver not in (None, solver_of(solver)):
         raise _mismatch(f"schedule {name[:120]!r} was optimised for solver {solver!r}, not for {request.solver!r}")
 
 
@@ -221,8 +282,8 @@ def _best(request: BudgetRequest, steps: int, registry: Registry) -> _Choice | N
 
     A solver that takes two evaluations for a step, such as Heun's, spends twice the budget: it must be asked for.
     """
-    for schedule, entry in registry.candidates(request.card.id, steps):
-        if request.solver in (None, schedule.solver) and _holds(schedule, request):
+    for schedule, entry in registry.candidates(request.card.id, steps, guidance_scale=request.guidance_scale):
+        if _suits(request, schedule, entry):
             choice = _from_entry(schedule, entry)
             if request.solver is not None or choice.table.evaluations_count <= steps:
                 return choice
@@ -236,7 +297,12 @@ def _nearest(request: BudgetRequest, steps: int, registry: Registry) -> _Choice 
         for schedule in registry.schedules(request.card.id)
         if request.solver in (None, schedule.solver) and _same_weights(schedule, request.card)
     ]
-    found = nearest(known, steps, lambda schedule: _covers(schedule, request))
+    found = nearest(
+        known,
+        steps,
+        covers=lambda schedule: _covers(schedule, request),
+        fits=lambda schedule, entry: _fits(request, schedule, entry),
+    )
     return None if found is None else replace(_from_entry(*found), quality=None, interpolated=True)
 
 
@@ -272,8 +338,15 @@ def _same_weights(schedule: Schedule, card: ModelCard) -> bool:
     return card.weights_sha256 in (None, schedule.weights_sha256)
 
 
-def _holds(schedule: Schedule, request: BudgetRequest) -> bool:
-    return _same_weights(schedule, request.card) and _covers(schedule, request)
+def _suits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:
+    """Whether an entry is of the solver wanted, holds for the request and is within its evaluations."""
+    wanted = request.solver in (None, schedule.solver) and _fits(request, schedule, entry)
+    return wanted and _same_weights(schedule, request.card) and _covers(schedule, request)
+
+
+def _fits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:
+    most = request.evaluations
+    return most is None or schedule.network_evaluations(entry, request.guidance_scale) <= most
 
 
 def _covers(schedule: Schedule, request: BudgetRequest) -> bool:

@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: str
     schedule: str
-    """Registry id model/solver/steps, the name of a grid, or 'custom'."""
+    """Registry id model/solver/steps or model/solver@variant/steps, the name of a grid, or 'custom'."""
     solver: str
     steps: int
     evaluations: int

@@ -45,6 +45,7 @@ def settings(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settin
     )
     for solver, entries in {"euler": {4: 90.0, 6: 94.0}, "ab2": {6: 97.0}}.items():
         write(schedule_of(solver, entries), artefact_path(folder / "registry", "shapes-64", solver))
+    write(thrifty({6: 92.0}), artefact_path(folder / "registry", "shapes-64", "ab2", "thrifty"))
     foreign = schedule_of("euler", {3: 80.0}).model_copy(update={"model": "elsewhere"})
     write(foreign, artefact_path(folder / "registry", "elsewhere", "euler"))
     return Settings(
@@ -75,6 +76,15 @@ def schedule_of(solver: str, psnr_by_steps: dict[int, float]) -> Schedule:
         ),
         entries=tuple(entry_of(steps, psnr) for steps, psnr in psnr_by_steps.items()),
     )  # fmt: skip
+
+
+def thrifty(psnr_by_steps: dict[int, float]) -> Schedule:
+    """A variant that evaluates the unconditional output once."""
+    whole = schedule_of("ab2", psnr_by_steps).with_tables()
+    tables = [entry.table for entry in whole.entries if entry.table is not None]
+    placed = [table.model_copy(update={"uncond": ("fresh", *("reused",) * (len(table.t) - 1))}) for table in tables]
+    entries = (entry.model_copy(update={"table": table}) for entry, table in zip(whole.entries, placed, strict=True))
+    return whole.model_copy(update={"variant": "thrifty", "entries": tuple(entries)})
 
 
 def entry_of(steps: int, psnr: float) -> Entry:

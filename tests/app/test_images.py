@@ -70,6 +70,25 @@ def test_a_missing_seed_is_drawn_and_reported(generate: Generate) -> None:
         assert opened(answer["data"][0]).getpixel((0, 0)) == colour_of(answer["pacer"]["seed"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "schedule", "evaluations"),
+    [
+        ({"budget": {"evaluations": 12}}, "shapes-64/ab2/6", 12),
+        ({"budget": {"evaluations": 11}}, "shapes-64/ab2@thrifty/6", 7),
+        ({"budget": {"evaluations": 10**9}}, "shapes-64/ab2/6", 12),
+        ({"budget": {"evaluations": 6}, "guidance_scale": 1}, "shapes-64/ab2/6", 6),
+        ({"budget": {"evaluations": 8, "steps": 6}}, "shapes-64/ab2@thrifty/6", 7),
+        ({"budget": {"evaluations": 9}, "num_inference_steps": 4}, "shapes-64/euler/4", 8),
+        ({"budget": {"evaluations": 9}, "schedule": "uniform"}, "uniform", 8),
+    ],
+)
+def test_a_budget_in_evaluations_gets_the_best_that_it_buys(
+    generate: Generate, client: httpx2.Client, fields: dict[str, Any], schedule: str, evaluations: int
+) -> None:
+    for facts in (generate(**fields)["pacer"], client.post("/v1/plan", json=fields).json()):
+        assert (facts["schedule"], facts["evaluations"]) == (schedule, evaluations)
+
+
 @pytest.mark.parametrize(("quality", "steps"), [("low", 4), ("medium", 8), ("high", 16), ("auto", 10)])
 def test_quality_names_a_step_budget(generate: Generate, quality: str, steps: int) -> None:
     answer = generate(quality=quality)

@@ -60,6 +60,11 @@ def test_a_job_is_planned_queued_drawn_and_fetched(client: httpx2.Client) -> Non
     assert (image.headers["content-type"], image.content) == ("image/png", picture_of(77))
 
 
+def test_a_job_may_have_a_budget_in_evaluations(client: httpx2.Client) -> None:
+    plan = submit(client, budget={"evaluations": 7})["plan"]
+    assert (plan["schedule"], plan["steps"], plan["evaluations"]) == ("shapes-64/ab2@thrifty/6", 6, 7)
+
+
 def test_a_seed_drawn_at_random_is_told_and_stays(client: httpx2.Client) -> None:
     job = submit(client)
     assert until(client, job["id"], "completed")["seed"] == job["seed"]

@@ -27,9 +27,23 @@ def test_a_models_schedules_come_with_their_evidence(client: httpx2.Client) -> N
     assert all(entry["id"].startswith("shapes-64/") for entry in listed["data"])
 
 
+def test_a_variant_is_a_schedule_of_its_own(client: httpx2.Client) -> None:
+    entries = {entry["id"]: entry for entry in client.get("/v1/models/shapes-64/schedules").json()["data"]}
+    plain, variant = entries["shapes-64/ab2/6"], entries["shapes-64/ab2@thrifty/6"]
+    assert (plain["variant"], plain["evaluations"]) == (None, 12)
+    assert (variant["solver"], variant["variant"], variant["evaluations"]) == ("ab2", "thrifty", 7)
+    facts = client.post("/v1/plan", json={"schedule": "shapes-64/ab2@thrifty/6", "solver": "ab2"}).json()
+    assert (facts["schedule"], facts["solver"], facts["evaluations"]) == ("shapes-64/ab2@thrifty/6", "ab2", 7)
+    wrong = client.post("/v1/plan", json={"schedule": "shapes-64/ab2@thrifty/6", "solver": "ab3"}).json()
+    assert (wrong["type"], wrong["field"]) == ("/problems/schedule_mismatch", "schedule")
+    missing = client.post("/v1/plan", json={"schedule": "shapes-64/ab2@lavish/6"}).json()
+    assert "ab2, ab2@thrifty" in missing["detail"]
+
+
 def test_every_listed_schedule_can_be_planned(client: httpx2.Client) -> None:
     for entry in client.get("/v1/models/shapes-64/schedules").json()["data"]:
-        planned = client.post("/v1/plan", json={"schedule": entry["id"]})
+        asked = {"schedule": entry["id"], "guidance_scale": entry["guidance_range"][0]}
+        planned = client.post("/v1/plan", json=asked)
         assert (planned.status_code, planned.json()["schedule"]) == (200, entry["id"])
         assert planned.json()["sigmas"] == entry["sigmas"]
 

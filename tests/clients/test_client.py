@@ -30,6 +30,15 @@ def test_plan_is_what_generate_then_runs(pacer):
     assert plan["schedule"] == pacer.generate(PROMPT, steps=4).facts["schedule"]
 
 
+def test_a_budget_in_evaluations_is_never_exceeded(pacer):
+    plan = pacer.plan(evaluations=9)
+    assert plan["evaluations"] <= 9
+    assert plan["schedule"] == pacer.generate(PROMPT, evaluations=9).facts["schedule"]
+    assert pacer.status(pacer.submit(PROMPT, steps=4, evaluations=8))["plan"]["evaluations"] <= 8
+    with pytest.raises(PacerRefused, match=r"take 8 at guidance_scale 1\.5, the budget says 7"):
+        pacer.submit(PROMPT, schedule="uniform", steps=4, evaluations=7)
+
+
 def test_job_is_followed_to_its_image(pacer):
     job = pacer.submit(PROMPT, steps=5, seed=1)
     events = list(pacer.events(job))

@@ -11,9 +11,10 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 
 from clients.diffusers_scheduler import PacerScheduler
-from schedules.artefact import Schedule, parse
+from clients.schedule_file import find_sampler
+from schedules.artefact import Schedule, parse, write
 from schedules.export import export
-from schedules.registry import Registry
+from schedules.registry import Registry, artefact_path
 from schedules.table import Table
 from workers.families.sd3 import Sd3Family
 from workers.models import SHIPPED
@@ -237,6 +238,20 @@ def test_numbers_that_are_no_table_are_refused_by_name(change, message):
 def test_what_is_not_there_is_refused_by_name(schedule, steps, message):
     with pytest.raises(ValueError, match=message):
         PacerScheduler.from_registry(schedule, steps)
+
+
+def test_a_variant_is_found_by_its_id_in_its_own_file(tmp_path):
+    variant = shipped("shapes-64/euler/3").model_copy(update={"variant": "g3"})
+    write(variant, artefact_path(tmp_path, "shapes-64", "euler", "g3"))
+    for name, steps in (("shapes-64/euler@g3", 3), ("shapes-64/euler@g3/3", None)):
+        found = find_sampler(name, steps, [tmp_path])
+        assert (found.solver, found.variant, found.name) == ("euler", "g3", "shapes-64/euler@g3/3")
+    assert find_sampler("shapes-64/euler/3", folders=[tmp_path]).variant is None
+    with pytest.raises(ValueError, match="no schedule of shapes-64 for solver 'euler@g4'"):
+        find_sampler("shapes-64/euler@g4/3", folders=[tmp_path])
+    exported = tmp_path / "out.json"
+    exported.write_text(export(variant, variant.entries[0], "json").text)
+    assert find_sampler(str(exported)).variant == "g3"
 
 
 def test_files_without_a_table_or_of_another_kind_are_refused(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedules.artefact import ArtefactError, Schedule, StoredTable, parse, read, write
+from schedules.artefact import ArtefactError, Schedule, StoredTable, check_variant, parse, read, write
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS, uniform
 from schedules.table import Table, all_fresh
@@ -79,6 +79,12 @@ BAD_VALUES = [
     ("model", "../../etc", "model: String should match"),
     ("solver", "Euler Fast", "solver: String should match"),
     ("solver", "rk45", "entries.0.table: must be stored; 'rk45' has no compiler"),
+    ("variant", "", "variant: String should match"),
+    ("variant", "G3", "variant: String should match"),
+    ("variant", "a/b", "variant: String should match"),
+    ("variant", "g3\n", "variant: String should match"),
+    ("variant", "x" * 25, "variant: String should match"),
+    ("variant", 3, "variant: Input should be a valid string"),
     ("order", 2, "order: euler has order 1, is 2"),
     ("order", "1", "order: Input should be a valid integer"),
     ("prediction", "noise", "prediction: Input should be 'flow', 'epsilon', 'v_prediction' or 'sample'"),
@@ -115,6 +121,36 @@ def test_bad_value_is_refused_with_the_fields_name(place, value, message):
     with pytest.raises(ArtefactError) as refused:
         parse(json.dumps(with_value(document(), place, value)), source="it.json")
     assert str(refused.value).startswith(f"it.json: {message}")
+
+
+def test_variant_is_part_of_the_id_and_of_the_file_alone_where_there_is_one():
+    plain, variant = (parse(json.dumps(document(**more))) for more in ({}, {"variant": "g3-a"}))
+    assert (plain.solver_id, plain.entry_id(4)) == ("euler", "acme/flow-1/euler/4")
+    assert (variant.solver_id, variant.entry_id(4)) == ("euler@g3-a", "acme/flow-1/euler@g3-a/4")
+    assert "variant" not in json.loads(plain.model_dump_json())
+    assert parse(variant.model_dump_json()) == variant
+    assert parse(json.dumps(document(variant=None))) == plain
+
+
+@pytest.mark.parametrize("name", ["", "G3", "a b", "x" * 25, "g3\n", "ü"])
+def test_what_is_no_name_of_a_variant_is_refused(name):
+    with pytest.raises(ValueError, match="variant: must be 1 to 24 of a-z, 0-9 and -, such as g3"):
+        check_variant(name)
+    assert check_variant("x" * 24) == "x" * 24
+
+
+@given(modes=st.lists(st.sampled_from(["fresh", "reused", "skipped"]), max_size=5), scale=st.sampled_from([1.0, 1.5]))
+def test_evaluations_are_those_of_the_table(modes, scale):
+    uncond = ("fresh", *modes)
+    weights = [0.0 if mode == "skipped" else 1.0 for mode in uncond]
+    compiled = compile_table("ab2", uniform(len(uncond)), "flow")
+    table = Table(compiled.t, compiled.c, np.array(weights), uncond, compiled.X)
+    given_table = document("ab2", steps=(len(uncond),))
+    bare = parse(json.dumps(given_table))
+    assert bare.network_evaluations(bare.entries[0], scale) == compiled.network_evaluations(scale)
+    given_table["entries"][0]["table"] = stored(table)
+    placed = parse(json.dumps(given_table))
+    assert placed.network_evaluations(placed.entries[0], scale) == table.network_evaluations(scale)
 
 
 def places(value, prefix=""):

@@ -8,7 +8,9 @@ from schedules.grids import karras, uniform
 from schedules.registry import SHIPPED, Registry, ScheduleNotFound, artefact_path, entry_table
 
 
-def schedule(model="acme/flow-1", solver="euler", psnr=None, grid=uniform, steps=(2, 4), *, servable=True) -> Schedule:
+def schedule(
+    model="acme/flow-1", solver="euler", psnr=None, grid=uniform, steps=(2, 4), *, servable=True, variant=None
+) -> Schedule:
     figure = {"mean": psnr, "low": psnr, "high": psnr}
     evidence = {"psnr_db": figure, "latent_mse": figure, "seeds": 1, "seed_offset": 1, "teacher_steps": 50}
     document = {
@@ -20,6 +22,7 @@ def schedule(model="acme/flow-1", solver="euler", psnr=None, grid=uniform, steps
         "quantization": None,
         "prediction": "flow",
         "solver": solver,
+        "variant": variant,
         "order": SOLVERS[solver],
         "servable": servable,
         "valid_for": {"width": [64, 64], "height": [64, 64], "guidance_scale": [1.0, 8.0]},
@@ -41,7 +44,7 @@ def schedule(model="acme/flow-1", solver="euler", psnr=None, grid=uniform, steps
 
 def place(folder, *schedules):
     for one in schedules:
-        write(one, artefact_path(folder, one.model, one.solver))
+        write(one, artefact_path(folder, one.model, one.solver, one.variant))
     return folder
 
 
@@ -129,6 +132,50 @@ def test_malformed_file_is_named(tmp_path):
     path.write_text(path.read_text().replace('"order": 1', '"order": 7'))
     with pytest.raises(ArtefactError, match=r"acme--flow-1/euler\.json: order: euler has order 1, is 7"):
         Registry.load(tmp_path)
+
+
+def test_variants_lie_beside_the_plain_artefact_and_are_found_by_their_names(tmp_path):
+    place(tmp_path, schedule(grid=karras), schedule(variant="g3", steps=(4, 7)), schedule(variant="g1"))
+    names = {path.name for path in (tmp_path / "acme--flow-1").iterdir()}
+    assert names == {"euler.json", "euler@g1.json", "euler@g3.json"}
+    registry = Registry.load(tmp_path)
+    assert [one.solver_id for one in registry.schedules("acme/flow-1")] == ["euler", "euler@g1", "euler@g3"]
+    assert registry.find("acme/flow-1/euler/4")[1].sigmas == tuple(karras(4))
+    found, entry = registry.find("acme/flow-1/euler@g3/7")
+    assert (found.solver, found.variant, entry.steps) == ("euler", "g3", 7)
+    with pytest.raises(ScheduleNotFound, match="for solver 'euler@g2'; there are euler, euler@g1, euler@g3"):
+        registry.find("acme/flow-1/euler@g2/4")
+    with pytest.raises(ScheduleNotFound, match="no schedule acme/flow-1/euler@g3 for '2' steps; there are 4, 7"):
+        registry.find("acme/flow-1/euler@g3/2")
+
+
+def test_an_earlier_folder_wins_for_its_own_variant_alone(tmp_path):
+    first = place(tmp_path / "first", schedule(variant="g3", grid=karras))
+    second = place(tmp_path / "second", schedule(variant="g3"), schedule())
+    registry = Registry.load(first, second)
+    assert registry.find("acme/flow-1/euler@g3/4")[1].sigmas == tuple(karras(4))
+    assert registry.find("acme/flow-1/euler/4")[1].sigmas == tuple(uniform(4))
+
+
+def test_variant_in_anothers_place_is_refused(tmp_path):
+    write(schedule(variant="g3"), artefact_path(tmp_path, "acme/flow-1", "euler"))
+    with pytest.raises(ArtefactError, match=r"must lie at .*euler@g3\.json, as its model, solver and variant say"):
+        Registry.load(tmp_path)
+
+
+def test_of_two_that_are_as_good_the_one_with_fewer_evaluations_comes_first():
+    document = json.loads(schedule(psnr=30.0, variant="a").with_tables().model_dump_json())
+    fresh = parse(json.dumps(document))
+    document["variant"] = "b"
+    for entry in document["entries"]:
+        entry["table"]["uncond"][-1] = "reused"
+    reused = parse(json.dumps(document))
+    registry = Registry.of([fresh, reused, schedule(psnr=29.0)])
+    assert [one.solver_id for one, _ in registry.candidates("acme/flow-1", 4, guidance_scale=2.0)] == [
+        "euler@b", "euler@a", "euler",
+    ]  # fmt: skip
+    assert [one.solver_id for one, _ in registry.candidates("acme/flow-1", 4)] == ["euler@a", "euler@b", "euler"]
+    assert [entry.steps for _, entry in registry.ranked("acme/flow-1", guidance_scale=2.0)] == [2, 2, 4, 4, 2, 4]
 
 
 def test_misplaced_file_is_refused(tmp_path):

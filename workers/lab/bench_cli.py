@@ -92,7 +92,7 @@ def _valid(schedules: tuple[Schedule, ...], model: LabModel, scale: float) -> tu
         if problem is None:
             valid.append(schedule)
         else:
-            notes.append(f"registry's {schedule.model}/{schedule.solver} left out: {problem}")
+            notes.append(f"registry's {schedule.model}/{schedule.solver_id} left out: {problem}")
     return valid, notes
 
 

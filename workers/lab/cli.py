@@ -11,16 +11,18 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import LEARNED, Schedule, write
+from schedules.artefact import LEARNED, Schedule, check_variant, write
 from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
 from workers.lab import bench_cli
 from workers.lab.export import export
+from workers.lab.listing import list_schedules
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
 from workers.lab.searching.found import Found
+from workers.lab.searching.guidance import FAILED
 from workers.lab.searching.report import write_report
 from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
 from workers.lab.searching.run import SearchRun
@@ -37,6 +39,7 @@ app = typer.Typer(
 app.command()(export)
 app.command()(bench_cli.bench)
 app.command()(verify)
+app.command("list")(list_schedules)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
@@ -68,10 +71,13 @@ def search(
         Literal["grid", "pacer"], typer.Option(help="Search the noise levels of a solver, or coefficients with them.")
     ] = "grid",
     solver: Annotated[str | None, typer.Option(help=f"Whose grids: {', '.join(SOLVERS)}; euler by default.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="A short word, such as g3, for a further artefact of the same solver.")
+    ] = None,
     budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
     guidance_range: Annotated[
-        str | None, typer.Option(help="Scales to serve, such as 1,4; checked. The guidance alone by default.")
+        str | None, typer.Option(help="Scales to serve, such as 1,4; checked, and narrowed where it fails.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Calibration seeds; 64, with --method pacer 256.")] = None,
     validation: Annotated[int, typer.Option(help="Seeds that choose between what was found.")] = _DEFAULT.validation,
@@ -101,6 +107,7 @@ def search(
     """Search a model's grids and write the artefact with its evidence."""
     settings: Settings = context.obj
     wanted, sought = parse_budgets(budgets), _solver(method, solver)
+    named = None if variant is None else check_variant(variant)
     lab = open_model(model or settings.models[0], settings, prompts)
     seeds = seeds or _SEEDS[method]
     request = SearchRequest(
@@ -115,11 +122,13 @@ def search(
     console, start = Console(), time.perf_counter()
     with progress_bar(console) as progress:
         run = SearchRun(lab, request, LabStore(data), Meter(progress))
-        schedule = search_schedule(run, resume=resume, tell=lambda steps, found: _tell(console, steps, found))
-    path = artefact_path(out, lab.name, sought)
+        schedule = search_schedule(
+            run, variant=named, resume=resume, tell=lambda steps, found: _tell(console, steps, found)
+        )
+    path = artefact_path(out, lab.name, sought, named)
     write(schedule, path)
     _print_summary(console, schedule)
-    page = report or Path("out") / f"search-{lab.name.replace('/', '--')}-{sought}.html"
+    page = report or Path("out") / f"search-{lab.name.replace('/', '--')}-{schedule.solver_id}.html"
     spent = run.meter.evaluations
     files = write_report(run, schedule, page, evaluations=spent, seconds=time.perf_counter() - start)
     console.print(f"written to {path}; {spent} network evaluations; report in {' and '.join(map(str, files))}")
@@ -144,12 +153,17 @@ def _print_summary(console: Console, schedule: Schedule) -> None:
             continue
         others = ", ".join(f"{name} {figure.mean:.2f}" for name, figure in entry.evidence.baselines_psnr_db.items())
         console.print(f"{entry.steps:3d} steps  {entry.evidence.psnr_db.mean:.2f} dB  ({others})")
+    low, high = schedule.valid_for.guidance_scale
+    console.print(f"holds for guidance {low:g} to {high:g}")
+    failed = schedule.provenance.parameters.get(FAILED)
+    if failed is not None:
+        console.print(f"narrowed: {failed}")
 
 
 @app.command()
 def show(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER/STEPS, such as shapes-64/euler/6.")],
+    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
     *,
     out: Annotated[Path | None, typer.Option(help="Picture to write, .png or .svg; out/<schedule>.png.")] = None,
     teacher: Annotated[bool, typer.Option(help="Run the model for the teacher's curve.")] = True,

@@ -15,7 +15,7 @@ from schedules.registry import Registry
 
 def export(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER/STEPS, such as shapes-64/euler/6.")],
+    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
     *,
     to: Annotated[Target, typer.Option(help="Whose convention; a1111 is for Forge as well.")],
     out: Annotated[Path | None, typer.Option(help="File to write; stdout by default.")] = None,

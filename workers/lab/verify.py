@@ -99,7 +99,7 @@ def verify_entry(
 
 def verify(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER/STEPS, such as shapes-64/euler/6.")],
+    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
     *,
     seeds: Annotated[int, typer.Option(help="Seeds to measure on.")] = 128,
     seed_offset: Annotated[int, typer.Option(help="The first of them; 0 has the seeds of the claim itself.")] = 10_000,

@@ -68,7 +68,13 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(tmp_path, capsys)
 
 
-def artefact(solver: str, *, guidance: tuple[float, float] = (1.0, 1.0), weights: str | None = None) -> Schedule:
+def artefact(
+    solver: str,
+    *,
+    guidance: tuple[float, float] = (1.0, 1.0),
+    weights: str | None = None,
+    variant: str | None = None,
+) -> Schedule:
     """Shifted grids under the solver; "learned" stores UniPC's coefficients."""
     compiled = {steps: compile_table("unipc-2" if solver == "learned" else solver, shifted(steps, 1.5), "flow")
                 for steps in (3, 5)}  # fmt: skip
@@ -83,8 +89,8 @@ def artefact(solver: str, *, guidance: tuple[float, float] = (1.0, 1.0), weights
     return Schedule(
         format="pacer-schedule/1", model="mixture-32", revision=None,
         weights_sha256=weights or mixture_model().weights_sha256, dtype="float64", quantization=None,
-        prediction="flow", solver=solver, order=SOLVERS.get(solver, 2), provenance=provenance, entries=entries,
-        valid_for=ValidFor(width=(8, 8), height=(4, 4), guidance_scale=guidance),
+        prediction="flow", solver=solver, variant=variant, order=SOLVERS.get(solver, 2), provenance=provenance,
+        entries=entries, valid_for=ValidFor(width=(8, 8), height=(4, 4), guidance_scale=guidance),
     )  # fmt: skip
 
 
@@ -180,6 +186,22 @@ def test_the_registrys_entries_are_rows(command: Command) -> None:
     assert result.row("registry-euler", 3)["search_seconds"] is None
     searched = command("pacer", "--search-pacer", f"--registry={registry}", budgets="3")
     assert searched.row("pacer", 3)["psnr_db"] > result.row("pacer", 3)["psnr_db"]
+
+
+def test_a_variant_is_a_row_of_its_own_where_it_holds(command: Command) -> None:
+    registry = command.folder / "registry"
+    for solver, variant, guidance in (
+        ("learned", None, (1.0, 1.0)), ("learned", "g1", (1.0, 1.2)), ("learned", "g3", (2.0, 4.0)),
+        ("euler", "g1", (1.0, 1.0)),
+    ):  # fmt: skip
+        one = artefact(solver, guidance=guidance, variant=variant)
+        write(one, artefact_path(registry, "mixture-32", solver, variant))
+    result = command("registry,pacer@g1", f"--registry={registry}", budgets="3")
+    kinds = {row["method"]: row["kind"] for row in result.rows if row["kind"] != "stock"}
+    assert kinds == {"pacer": "pacer", "pacer@g1": "pacer", "registry-euler@g1": "search"}
+    assert any("mixture-32/learned@g3 left out: it holds for guidance 2 to 4, not 1" in n for n in result.meta["notes"])
+    with pytest.raises(ValueError, match="no method 'pacer@g3'"):
+        command("pacer@g3", f"--registry={registry}")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The commands on a real pipeline, saved with tiny random networks."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,36 @@ def test_show_draws_the_teachers_curve(folder: Path, searched: Path, tmp_path: P
     main(settings, [*common, f"--out={alone}", "--no-teacher"])
     main(settings, [*common, f"--out={both}"])
     assert both.read_text().count("<path") > alone.read_text().count("<path")
+
+
+def test_a_variant_is_searched_into_a_file_of_its_own(folder: Path, searched: Path, tmp_path: Path) -> None:
+    prompts, data = folder / "prompts.txt", searched.parent / "lab"
+    places = [f"--model={folder}", f"--prompts={prompts}", f"--out={tmp_path}", f"--data={data}"]
+    arguments = [*SEARCH, *places, "--variant=second", f"--report={tmp_path / 'report.html'}", "--resume"]
+    assert main(Settings(), arguments) == 0
+    found, plain = read(tmp_path / "tiny" / "euler@second.json"), read(searched / "tiny" / "euler.json")
+    assert found.variant == "second"
+    assert found.entries == plain.entries, "the same search"
+    assert "tiny/euler@second" in (tmp_path / "report.html").read_text()
+    with pytest.raises(ValueError, match="variant: must be 1 to 24 of a-z"):
+        main(Settings(), [*SEARCH, *places, "--variant=Second one"])
+
+
+def test_the_list_has_every_artefact(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = read(searched / "tiny" / "euler.json")
+    write(plain, tmp_path / "tiny" / "euler.json")
+    changed = plain.model_copy(update={"variant": "lab", "servable": False})
+    write(changed, tmp_path / "tiny" / "euler@lab.json")
+    assert main(Settings(), ["list", f"--registry={tmp_path}"]) == 0
+    everything = capsys.readouterr().out
+    assert re.search(r"tiny/euler@lab .* no ", everything)
+    assert "shapes-64/euler" in everything
+    assert main(Settings(), ["list", f"--registry={tmp_path}", "--model=tiny"]) == 0
+    own = capsys.readouterr().out
+    assert "shapes-64" not in own
+    assert re.search(r"tiny/euler\s+│ 2 to 3 +│ 4 to 6 +│ 1\.5 ", own)
+    with pytest.raises(ValueError, match="no schedules for model 'sd3'"):
+        main(Settings(), ["list", "--model=sd3"])
 
 
 def test_unknown_schedule_is_refused_by_name(searched: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from schedules.artefact import LEARNED, Schedule
+from schedules.artefact import LEARNED, Schedule, solver_id
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
@@ -93,4 +93,4 @@ class Catalogue:
 
 
 def _registered_name(schedule: Schedule) -> str:
-    return "pacer" if schedule.solver == LEARNED else f"registry-{schedule.solver}"
+    return solver_id("pacer" if schedule.solver == LEARNED else f"registry-{schedule.solver}", schedule.variant)

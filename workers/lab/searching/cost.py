@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from schedules.search.pacer_options import Outlay
+from workers.lab.searching.guidance import SEEDS, tried
 from workers.lab.searching.run import SearchRun
 
 
@@ -11,7 +14,7 @@ def expectation(run: SearchRun) -> float:
     request = run.request
     teachers = (request.seeds + request.validation + request.held_out) * request.teacher_steps * run.branches
     budgets = sum(budget_cost(run, steps) + evidence_cost(run, steps) for steps in request.budgets)
-    return teachers + paths_cost(run) + budgets
+    return teachers + paths_cost(run) + budgets + range_cost(run, request.budgets)
 
 
 def paths_cost(run: SearchRun) -> float:
@@ -40,6 +43,17 @@ def _learned_cost(run: SearchRun, steps: int) -> float:
     outlay = Outlay.of(run.learning, steps, seeds=request.seeds, validation=request.validation)
     screened = steps * (len(request.baselines) * request.screen + request.validation)
     return float(outlay.evaluations + screened) * run.branches
+
+
+def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:
+    """Both ends of the guidance range, tried twice at the most: a teacher and a few budgets with their baselines."""
+    request = run.request
+    if request.guidance_range is None:
+        return 0.0
+    seeds = min(SEEDS, request.held_out)
+    measured = sum(tried(budgets)) * (1 + len(request.baselines))
+    ends = sum(end != request.guidance_scale for end in request.guidance_range)
+    return 4.0 * ends * seeds * (request.teacher_steps + measured)  # two tries, two forwards a guided row
 
 
 def evidence_cost(run: SearchRun, steps: int) -> float:

@@ -58,7 +58,7 @@ def write_report(
 
 def _figures(schedule: Schedule, evaluations: int, seconds: float) -> dict[str, Any]:
     return {
-        "schedule": f"{schedule.model}/{schedule.solver}",
+        "schedule": f"{schedule.model}/{schedule.solver_id}",
         "provenance": schedule.provenance.model_dump(mode="json"),
         "run": {"evaluations": evaluations, "seconds": round(seconds, 1)},
         "entries": [
@@ -82,7 +82,7 @@ def _page(run: SearchRun, schedule: Schedule, evaluations: int, seconds: float) 
         "date, version": f"{made.date}, {made.code_version}",
         **{name: str(value) for name, value in made.parameters.items()},
     }
-    title = escape(f"{schedule.model}/{schedule.solver}")
+    title = escape(f"{schedule.model}/{schedule.solver_id}")
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from schedules.artefact import Entry, Schedule, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
 from workers.lab.revision import code_version
-from workers.lab.searching.cost import budget_cost, evidence_cost, expectation
+from workers.lab.searching.cost import budget_cost, evidence_cost, expectation, range_cost
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.formula import FormulaSearch
 from workers.lab.searching.found import SEARCHED, Found
-from workers.lab.searching.guidance import holding_range
+from workers.lab.searching.guidance import FAILED, holding_range
 from workers.lab.searching.learned import LearnedSearch
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
@@ -22,11 +22,14 @@ Tell = Callable[[int, Found], None]
 """Is told of each budget's result."""
 
 
-def search_schedule(run: SearchRun, *, resume: bool = False, tell: Tell | None = None) -> Schedule:
+def search_schedule(
+    run: SearchRun, *, variant: str | None = None, resume: bool = False, tell: Tell | None = None
+) -> Schedule:
     """Search every budget of a request and measure it on held-out seeds.
 
     Args:
         run: the model, the request, the store and the meter.
+        variant: the artefact's; what is found does not depend on it.
         resume: take over the budgets that an interrupted run of the same request has found.
         tell: is told of each budget's result.
     """
@@ -39,7 +42,7 @@ def search_schedule(run: SearchRun, *, resume: bool = False, tell: Tell | None =
         if tell:
             tell(steps, found[steps])
     found = dict(sorted(found.items()))
-    return _schedule(run, found, _entries(run, found))
+    return _schedule(run, variant, found, _entries(run, found))
 
 
 def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
@@ -53,8 +56,10 @@ def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _schedule(run: SearchRun, found: dict[int, Found], entries: tuple[Entry, ...]) -> Schedule:
-    model, request = run.model, run.request
+def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entries: tuple[Entry, ...]) -> Schedule:
+    model, request, failures = run.model, run.request, list[str]()
+    run.meter.stage("guidance range", range_cost(run, found))
+    scales = holding_range(run, found, failures.append)
     width, height = model.size
     return Schedule(
         format="pacer-schedule/1",
@@ -65,18 +70,19 @@ def _schedule(run: SearchRun, found: dict[int, Found], entries: tuple[Entry, ...
         quantization=None,
         prediction="flow",
         solver=request.solver,
+        variant=variant,
         order=SOLVERS.get(request.solver, run.learning.fit.order),
         valid_for=ValidFor(
             width=(width, width),
             height=(height, height),
-            guidance_scale=holding_range(run, found),
+            guidance_scale=scales,
         ),
-        provenance=_provenance(run, found),
+        provenance=_provenance(run, found, failures),
         entries=entries,
     )
 
 
-def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
+def _provenance(run: SearchRun, found: dict[int, Found], failures: Sequence[str]) -> Provenance:
     request, calibration, validation = run.request, run.calibration.seeds, run.validation.seeds
     kept = ", ".join(f"{steps}: {result.source}" for steps, result in found.items() if result.source != SEARCHED)
     return Provenance(
@@ -90,6 +96,7 @@ def _provenance(run: SearchRun, found: dict[int, Found]) -> Provenance:
             "validation_seed_offset": validation.offset,
             "device": run.model.device.type,
             "baselines_kept": kept or "none",
+            **({FAILED: "; ".join(failures)} if failures else {}),
             **_cost(run, found),
         },
         teacher_steps=request.teacher_steps,

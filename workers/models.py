@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import diffusers
 import torch
-from diffusers import DiffusionPipeline, StableDiffusion3Pipeline
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from pacer.models import ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
-from workers.families.sd3 import Sd3Family
+from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
 
 SHIPPED: dict[str, Path] = {"shapes-64": Path(__file__).parent / "shapes" / "model"}
 """Models that come with Pacer, by name."""
-
-_FAMILIES: dict[str, tuple[type[DiffusionPipeline], Callable[[Any], Family], frozenset[str]]] = {
-    "StableDiffusion3Pipeline": (StableDiffusion3Pipeline, Sd3Family, frozenset({"text_encoder_3", "tokenizer_3"})),
-}
-"""Pipeline class name in model_index.json -> stock class, adapter, components that may be missing."""
 
 
 class ModelError(ValueError):
@@ -86,25 +80,28 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
     device = device or choose_device("auto")
     card = load_card(name)
     folder = SHIPPED.get(name, Path(name))
-    stock, adapter, optional = _family_of(folder)
+    stock, entry = _family_of(folder)
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or (torch.float32 if small else torch.bfloat16)
-    missing = {part: None for part in optional if not (folder / part).is_dir()}
+    missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
     pipeline.set_progress_bar_config(disable=True)
-    return LoadedModel(card, folder, adapter(pipeline.to(device)), dtype)
+    return LoadedModel(card, folder, entry.load_adapter()(pipeline.to(device)), dtype)
 
 
-def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], Callable[[Any], Family], frozenset[str]]:
+def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], FamilyEntry]:
+    """The stock pipeline class that a folder was saved from, and how it is adapted."""
     index = folder / "model_index.json"
     if not index.is_file():
         raise ModelError(f"no model at {folder}: it has no model_index.json; shipped models: {', '.join(SHIPPED)}")
     class_name = json.loads(index.read_text()).get("_class_name")
-    if class_name not in _FAMILIES:
-        raise ModelError(f"{folder}: pipelines of class {class_name!r} are not served; served: {', '.join(_FAMILIES)}")
-    return _FAMILIES[class_name]
+    try:
+        entry = family_entry(class_name)
+    except UnknownFamilyError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    return getattr(diffusers, class_name), entry
 
 
 def weights_sha256(folder: Path) -> str:

@@ -24,8 +24,13 @@ class Family(Protocol):
         """Shape of one latent for a picture of this many pixels."""
         ...
 
-    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
-        """One conditioning for each prompt."""
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
+        """One conditioning for each prompt.
+
+        Args:
+            prompts: what to encode; an empty negative one stands for none.
+            negative: whether these are the negative prompts of guidance, which some pipelines encode in another way.
+        """
         ...
 
     def denoise(

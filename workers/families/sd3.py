@@ -47,7 +47,7 @@ class Sd3Family:
         return int(self._transformer.config.in_channels), height // factor, width // factor
 
     @torch.inference_mode()
-    def encode(self, prompts: Sequence[str]) -> list[Sd3Text]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Sd3Text]:  # noqa: ARG002  alike here
         """Run the text encoders over all prompts at once."""
         tokens, _, pooled, _ = self._pipeline.encode_prompt(
             prompt=list(prompts),

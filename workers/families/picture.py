@@ -1,0 +1,70 @@
+"""What most families share: latents that are small pictures, plain guidance, and an autoencoder at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ModelMixin
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from workers.families.base import classifier_free
+
+
+class PictureFamily:
+    """An adapter's common part; what is missing is how a family encodes prompts and calls its network.
+
+    Args:
+        pipeline: the stock pipeline, on its device and in its dtype; its scheduler and its loop are never used.
+        network: its denoiser.
+
+    Raises:
+        ValueError: the network takes more channels than a latent has, as those for inpainting do, or the guidance
+            scale, as those distilled for few steps do.
+    """
+
+    def __init__(self, pipeline: DiffusionPipeline, network: ModelMixin) -> None:
+        self._pipeline = pipeline
+        self._network = network.eval()
+        self.device: torch.device = self._network.device
+        self._dtype: torch.dtype = self._network.dtype
+        self._channels = int(pipeline.vae.config.latent_channels)
+        taken = self._network.config.in_channels
+        if taken != self._channels:
+            raise ValueError(f"the network takes {taken} channels and a latent has {self._channels}: not text to image")
+        for option in ("time_cond_proj_dim", "guidance_embeds"):
+            if self._network.config.get(option):
+                raise ValueError(f"the network takes the guidance scale as an input ({option}), which is not served")
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, ...]:
+        """Channels, rows and columns of a latent."""
+        factor = self._pipeline.vae_scale_factor
+        return self._channels, height // factor, width // factor
+
+    def combine(
+        self,
+        conditional: Float32[Tensor, "rows *latent"],
+        unconditional: Float32[Tensor, "rows *latent"],
+        guidance: Float32[Tensor, "rows"],
+    ) -> Float32[Tensor, "rows *latent"]:
+        """Plain classifier-free guidance."""
+        return classifier_free(conditional, unconditional, guidance)
+
+    @torch.inference_mode()
+    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """Undo the latents' normalisation and run the autoencoder."""
+        vae = self._pipeline.vae
+        images = vae.decode(self._unscaled(x).to(vae.dtype), return_dict=False)[0]
+        arrays = self._pipeline.image_processor.postprocess(images.float(), output_type="np")
+        return np.asarray((arrays * 255).round().astype(np.uint8))
+
+    def _unscaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
+        """Latents as the autoencoder made them; some carry a mean and a deviation for each channel."""
+        config = self._pipeline.vae.config
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            unscaled: Tensor = x / config.scaling_factor
+        else:
+            mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
+            unscaled = x * deviation / config.scaling_factor + mean
+        return unscaled

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pacer.derived_card import UnderivableError, derive
 from pacer.errors import ErrorKind, PacerError
+from pacer.hub import HubName, hub_name
 from pacer.jobs.keys import slug_of
 from pacer.settings import Settings
+from schedules.artefact import BetaSchedule
+from schedules.compile import SOLVERS
+from schedules.grid_names import find_grid, grid_names
+from schedules.noise import FLOW, NoiseSchedule
 
 CARD_NAME = "pacer.json"
 """The card's file name in a model's folder, beside `model_index.json`."""
 
+INDEX_NAME = "model_index.json"
+"""The file that names a model's pipeline and parts, in the stock layout."""
+
 _SHIPPED = Path(__file__).parent / "cards"
+_ROUNDING = 1e-4  # a largest sigma that was written down with a few digits
 _WORD = re.compile(r"\w+")
 
 
@@ -44,11 +55,15 @@ class ModelCard(BaseModel):
     )
     width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
+    size: tuple[int, int] | None = Field(
+        default=None, description="width and height of a request that names none; the largest if not given"
+    )
     guidance_scale: float = Field(description="the guidance scale of a request that names none")
     guidance_range: tuple[float, float] = Field(default=(1.0, 20.0), description="least and most guidance scale")
-    prediction: Literal["flow"]
+    prediction: Literal["flow", "epsilon", "v_prediction"] = Field(description="what the network's output stands for")
+    noise: BetaSchedule | None = Field(default=None, description="an epsilon or v model's noise of training")
     sigma_min: float = Field(default=0.0, ge=0)
-    sigma_max: float = Field(default=1.0, gt=0)
+    sigma_max: float = Field(default_factory=lambda fields: _largest_sigma(fields.get("noise")), gt=0)
     max_words: int | None = Field(default=None, ge=1, description="longest prompt, in words; None leaves it open")
     solver: str = Field(default="euler", description="solver of custom sigmas, and where the registry has no entry")
     grid: str = Field(default="uniform", description="grid where the registry has no entry")
@@ -71,12 +86,33 @@ class ModelCard(BaseModel):
             raise ValueError("guidance_scale: must lie in guidance_range, which begins at 1 or more")
         if self.sigma_min >= self.sigma_max:
             raise ValueError("sigma_min: must be less than sigma_max")
+        if not self.allows(*self.default_size):
+            raise ValueError(f"size: must be one of {self.sizes}, is {self.size}")
+        return self
+
+    @model_validator(mode="after")
+    def _sampling_goes_with_the_noise(self) -> Self:
+        if (self.noise is None) != (self.prediction == "flow"):
+            having = "has no noise" if self.prediction == "flow" else "needs its noise: kind, beta_start and beta_end"
+            raise ValueError(f"prediction: a model of {self.prediction!r} {having}")
+        if self.sigma_max > (largest := _largest_sigma(self.noise)) * (1 + _ROUNDING):
+            raise ValueError(f"sigma_max: must be at most {largest:.6g}, the largest the network knows")
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
+        if find_grid(self.grid, self.noise_schedule) is None:
+            known = ", ".join(grid_names(self.noise_schedule))
+            raise ValueError(f"grid: must be one of {known}, is {self.grid!r}")
         return self
 
     @property
+    def noise_schedule(self) -> NoiseSchedule:
+        """What a sigma means to the network."""
+        return _schedule_of(self.noise)
+
+    @property
     def default_size(self) -> tuple[int, int]:
-        """Width and height, in pixels, of a request that names none: the largest."""
-        return self.width[1], self.height[1]
+        """Width and height, in pixels, of a request that names none."""
+        return self.size or (self.width[1], self.height[1])
 
     def default_steps(self, otherwise: int) -> int:
         """Steps of a request that names no budget: those that the model was distilled to, if it was."""
@@ -94,6 +130,15 @@ class ModelCard(BaseModel):
         """Whether the model draws this size, in pixels."""
         pairs = ((width, self.width), (height, self.height))
         return all(least <= value <= most and value % multiple == 0 for value, (least, most, multiple) in pairs)
+
+
+@cache
+def _schedule_of(noise: BetaSchedule | None) -> NoiseSchedule:
+    return FLOW if noise is None else noise.schedule()
+
+
+def _largest_sigma(noise: BetaSchedule | None) -> float:
+    return _schedule_of(noise).sigma_max
 
 
 def require_teacher(card: ModelCard) -> None:
@@ -125,25 +170,62 @@ def read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise CardError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "card"
-        raise CardError(f"{path}: {place}: {problem['msg']}") from error
+        raise CardError(f"{path}: {_told(error)}") from error
 
 
-def load(name_or_folder: str) -> ModelCard:
-    """The card of a shipped model by its name, or of a local folder that holds `pacer.json`.
+def load(name: str) -> ModelCard:
+    """The card of a shipped model by its name, of a local folder, or of a model of the hub by its id.
+
+    A folder's `pacer.json` comes first; where it has none, the card is derived from the model's own configuration. A
+    hub id is owner/name or owner/name@revision, and must be in the hub's cache unless its card is shipped.
 
     Raises:
-        CardError: there is no such card, or it is malformed.
+        CardError: there is no such card, it is malformed, or none can be derived.
     """
-    folder = Path(name_or_folder)
+    folder = Path(name)
     if (folder / CARD_NAME).is_file():
         return read_card(folder / CARD_NAME)
+    on_hub = hub_name(name)
     shipped = {path.stem.replace("--", "/"): path for path in sorted(_SHIPPED.glob("*.json"))}
-    if name_or_folder in shipped:
-        return read_card(shipped[name_or_folder])
+    if (known := name if on_hub is None else on_hub.repo) in shipped:
+        return _at_revision(read_card(shipped[known]), on_hub)
+    if (folder / INDEX_NAME).is_file():
+        return _derived(folder, folder.resolve().name)
+    if on_hub is not None and (snapshot := on_hub.snapshot) is not None:
+        own = snapshot / CARD_NAME
+        return _at_revision(read_card(own) if own.is_file() else _derived(snapshot, on_hub.repo), on_hub)
+    raise CardError(_not_found(name, on_hub, shipped))
+
+
+def _at_revision(card: ModelCard, on_hub: HubName | None) -> ModelCard:
+    """The card with the revision that was asked for; its hash of the weights holds for no other than its own."""
+    if on_hub is None or on_hub.revision in (None, card.revision):
+        return card
+    return card.model_copy(update={"revision": on_hub.revision, "weights_sha256": None})
+
+
+def _derived(folder: Path, model: str) -> ModelCard:
+    try:
+        return ModelCard.model_validate({"id": model, **derive(folder)})
+    except UnderivableError as error:
+        raise CardError(f"{folder}: no {CARD_NAME}, and none can be derived: {error}") from error
+    except ValidationError as error:
+        raise CardError(f"{folder}: no {CARD_NAME}, and the derived one is wrong: {_told(error)}") from error
+
+
+def _not_found(name: str, on_hub: HubName | None, shipped: Iterable[str]) -> str:
     known = ", ".join(shipped) or "none"
-    raise CardError(f"{name_or_folder!r} is neither a folder with a {CARD_NAME} nor a shipped model; shipped: {known}")
+    said = f"{name!r} is neither a folder with a {CARD_NAME} or {INDEX_NAME} nor a shipped model; shipped: {known}"
+    if on_hub is None:
+        return said
+    revision = "" if on_hub.revision is None else f" --revision {on_hub.revision}"
+    return f"{said}. If it is on the hub, download it first: hf download {on_hub.repo}{revision}"
+
+
+def _told(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"]) or "card"
+    return f"{place}: {problem['msg']}"
 
 
 def served(settings: Settings) -> Mapping[str, ModelCard]:

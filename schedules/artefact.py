@@ -62,6 +62,7 @@ class BetaSchedule(Strict):
     beta_start: float = Field(gt=0, lt=1)
     beta_end: float = Field(gt=0, lt=1)
     train_times: int = Field(default=1000, ge=2)
+    zero_terminal_snr: bool = False
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -70,7 +71,9 @@ class BetaSchedule(Strict):
 
     def schedule(self) -> VariancePreserving:
         """What the compilers take."""
-        return vp_of_betas(self.kind, self.beta_start, self.beta_end, self.train_times)
+        return vp_of_betas(
+            self.kind, self.beta_start, self.beta_end, self.train_times, zero_terminal_snr=self.zero_terminal_snr
+        )
 
 
 class StoredTable(Strict):

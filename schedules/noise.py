@@ -17,6 +17,7 @@ from schedules.table import FloatArray
 
 TRAIN_TIMES = 1000
 _PURE_NOISE = 1e-6
+_ALMOST_ZERO_SNR = 2.0**-24  # abar that stands for 0, so that the largest sigma is 4096 and not endless
 _SLACK = 1e-4  # stock grids begin at a sigma_max that was rounded to float32, or taken from a float32 product
 
 
@@ -118,6 +119,12 @@ class VariancePreserving(NoiseSchedule):
         with np.errstate(divide="ignore"):
             return np.interp(np.log(sigmas), self.log_sigmas, np.arange(self.log_sigmas.size, dtype=np.float64))
 
+    def sigma(self, times: FloatArray) -> FloatArray:
+        """The sigma of the network's times, 0 to T - 1, by linear interpolation of log sigma; the inverse of `time`."""
+        training = np.arange(self.log_sigmas.size, dtype=np.float64)
+        sigmas: FloatArray = np.exp(np.interp(times, training, self.log_sigmas))
+        return sigmas
+
     def alpha(self, sigmas: FloatArray) -> FloatArray:
         """1: the state is in variance-exploding coordinates."""
         return np.ones_like(sigmas)
@@ -150,7 +157,12 @@ def vp(alphas_cumprod: FloatArray) -> VariancePreserving:
 
 
 def vp_of_betas(
-    kind: Literal["linear", "scaled_linear"], beta_start: float, beta_end: float, train_times: int = TRAIN_TIMES
+    kind: Literal["linear", "scaled_linear"],
+    beta_start: float,
+    beta_end: float,
+    train_times: int = TRAIN_TIMES,
+    *,
+    zero_terminal_snr: bool = False,
 ) -> VariancePreserving:
     """The noise schedule of a line of betas, or of a line of their square roots (latent diffusion).
 
@@ -159,6 +171,8 @@ def vp_of_betas(
         beta_start: beta of the first training time, in (0, 1).
         beta_end: beta of the last training time, >= beta_start, in (0, 1).
         train_times: how many there are, >= 2.
+        zero_terminal_snr: whether the betas were rescaled so that the last time is pure noise (Lin et al. 2023,
+            arXiv 2305.08891, algorithm 1); its sigma is then 4096, as stock schedulers have it.
 
     Raises:
         NoiseError: the betas are not that.
@@ -167,4 +181,13 @@ def vp_of_betas(
         raise NoiseError(f"beta_start, beta_end: must be 0 < start <= end < 1, are {beta_start}, {beta_end}")
     power = 2 if kind == "scaled_linear" else 1
     betas: FloatArray = np.linspace(beta_start ** (1 / power), beta_end ** (1 / power), train_times) ** power
-    return vp(np.cumprod(1.0 - betas, dtype=np.float64))
+    abar: FloatArray = np.cumprod(1.0 - betas, dtype=np.float64)
+    return vp(_to_zero_snr(abar) if zero_terminal_snr else abar)
+
+
+def _to_zero_snr(abar: FloatArray) -> FloatArray:
+    """Shift and scale sqrt(abar) so that it ends in 0 and begins where it did."""
+    roots = np.sqrt(abar)
+    rescaled: FloatArray = ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2
+    rescaled[-1] = _ALMOST_ZERO_SNR
+    return rescaled

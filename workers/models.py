@@ -13,17 +13,13 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from pacer.models import ModelCard
+from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
+from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles
 
-SHIPPED: dict[str, Path] = {"shapes-64": Path(__file__).parent / "shapes" / "model"}
-"""Models that come with Pacer, by name."""
-
-
-class ModelError(ValueError):
-    """A model that cannot be loaded; the message says why and what can."""
+__all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +62,41 @@ def choose_device(wish: str) -> torch.device:
 
 
 def load(name: str, device: torch.device | None = None, dtype: torch.dtype | None = None) -> LoadedModel:
-    """Load a model by shipped name or local folder.
+    """Load a model by shipped name, local folder or hub id.
 
     Args:
-        name: what to load.
+        name: what to load; of the hub owner/name or owner/name@revision, downloaded where the cache lacks it.
         device: where to; by default the best there is.
         dtype: of its weights; by default float32 on the CPU, bfloat16 elsewhere, float32 for shipped models.
 
     Raises:
-        ModelError: there is no such model, its family is unknown, or its weights are pickled.
-        CardError: it has no card, or a malformed one.
+        ModelError: there is no such model, its family is unknown, or its weights are pickled, missing or unfit.
+        CardError: it has no card and none can be derived, or it has a malformed one.
     """
     device = device or choose_device("auto")
+    folder = find_folder(name)
     card = load_card(name)
-    folder = SHIPPED.get(name, Path(name))
     stock, entry = _family_of(folder)
+    refuse_pickles(folder, entry.unused)
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or (torch.float32 if small else torch.bfloat16)
     missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
-    pipeline.set_progress_bar_config(disable=True)
-    return LoadedModel(card, folder, entry.load_adapter()(pipeline.to(device)), dtype)
+    try:
+        pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
+        pipeline.set_progress_bar_config(disable=True)
+        family = entry.load_adapter()(pipeline.to(device))
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{name} cannot be loaded: {error}") from error
+    return LoadedModel(card, folder, family, dtype)
 
 
 def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], FamilyEntry]:
     """The stock pipeline class that a folder was saved from, and how it is adapted."""
-    index = folder / "model_index.json"
+    index = folder / INDEX_NAME
     if not index.is_file():
-        raise ModelError(f"no model at {folder}: it has no model_index.json; shipped models: {', '.join(SHIPPED)}")
+        raise ModelError(f"no model at {folder}: it has no {INDEX_NAME}; shipped models: {', '.join(SHIPPED)}")
     class_name = json.loads(index.read_text()).get("_class_name")
     try:
         entry = family_entry(class_name)

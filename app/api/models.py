@@ -11,7 +11,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Figure, Schedule
 from schedules.compile import SOLVERS
-from schedules.grids import GRIDS
+from schedules.grid_names import grid_names
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -57,7 +57,7 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         default_steps=card.default_steps(gateway.settings.default_steps),
         distilled=card.distilled is not None,
         solvers=list(SOLVERS),
-        grids=list(GRIDS),
+        grids=list(grid_names(card.noise_schedule)),
         live_workers=await _live_workers(card.id, gateway),
     )
 

@@ -5,7 +5,6 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +18,7 @@ from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Schedule, solver_of
 from schedules.compile import SOLVERS, compile_table
-from schedules.grids import GRIDS
+from schedules.grid_names import find_grid, grid_names
 from schedules.registry import Registry, ScheduleNotFound, entry_table
 from schedules.table import FloatArray, Table
 
@@ -257,6 +256,8 @@ def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreig
         raise _mismatch(
             f"schedule {name!r} is for {schedule.prediction} models, {card.id!r} is one of {card.prediction}"
         )
+    if schedule.noise != card.noise:
+        raise _mismatch(f"schedule {name!r} is for models trained on other noise than {card.id!r} was")
     if foreign and not request.allow_other_model:
         raise _mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
     if not (_covers(schedule, request) or request.allow_interpolated):
@@ -315,9 +316,10 @@ def _from_entry(schedule: Schedule, entry: Entry) -> _Choice:
 
 def _grid(request: BudgetRequest, name: str, steps: int) -> _Choice:
     """A textbook grid by its name: no evidence, hence no predicted quality."""
-    grid: Callable[[int], FloatArray] | None = GRIDS.get(name)
+    noise = request.card.noise_schedule
+    grid = find_grid(name, noise)
     if grid is None:
-        allowed = f"an id model/solver/steps, or one of the grids {', '.join(GRIDS)}"
+        allowed = f"an id model/solver/steps, or one of the grids {', '.join(grid_names(noise))}"
         raise PacerError(ErrorKind.schedule_not_found, f"no schedule {name[:120]!r}; give {allowed}", field="schedule")
     solver = _solver(request)
     sigmas = grid(steps)
@@ -328,7 +330,7 @@ def _compile(request: BudgetRequest, solver: str, sigmas: FloatArray, *, field: 
     try:
         # Sigmas that almost touch overflow in the higher orders; the table then says so.
         with np.errstate(all="ignore"):
-            return compile_table(solver, sigmas, request.card.prediction)
+            return compile_table(solver, sigmas, request.card.prediction, request.card.noise_schedule)
     except ValueError as error:
         raise _invalid(field, f"solver {solver!r} cannot run these sigmas: {error}") from error
 

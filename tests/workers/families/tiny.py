@@ -55,11 +55,11 @@ def unet(width: int, text_width: int, **options: object) -> UNet2DConditionModel
     return UNet2DConditionModel(**(defaults | options))
 
 
-def sd15(width: int, prediction: str = "epsilon") -> StableDiffusionPipeline:
+def sd15(width: int, prediction: str = "epsilon", **network: object) -> StableDiffusionPipeline:
     tokenizer = clip_tokenizer()
     scheduler = DDIMScheduler(clip_sample=False, steps_offset=1, prediction_type=prediction, **LATENT_BETAS)
     return StableDiffusionPipeline(
-        vae=vae(), text_encoder=clip_encoder(tokenizer, 16), tokenizer=tokenizer, unet=unet(width, 16),
+        vae=vae(), text_encoder=clip_encoder(tokenizer, 16), tokenizer=tokenizer, unet=unet(width, 16, **network),
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 

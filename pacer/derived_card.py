@@ -1,0 +1,149 @@
+"""Cards of models that bring none: what `model_index.json` and the parts' configurations say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+Config = Mapping[str, Any]
+"""A part's configuration, as its JSON file has it."""
+
+_LEAST, _MOST = 4, 2  # the smallest side offered is a quarter of the native one, the largest twice it
+_BETA_KINDS = ("linear", "scaled_linear")
+
+
+class UnderivableError(ValueError):
+    """A model whose card cannot be derived; the message says what is missing or unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Habits:
+    """What a stock pipeline does that none of its configurations says.
+
+    Attributes:
+        guidance_scale: the default of its call.
+        network: the folder of its denoiser.
+        packing: latent rows and columns that one token stands for, beyond the network's own patch_size.
+        sample_size: latent rows and columns of its native picture, where the network's configuration has none.
+    """
+
+    guidance_scale: float
+    network: str = "transformer"
+    packing: int = 1
+    sample_size: int = 128
+
+
+_HABITS: Mapping[str, _Habits] = MappingProxyType(
+    {
+        "StableDiffusionPipeline": _Habits(7.5, "unet", sample_size=64),
+        "StableDiffusionXLPipeline": _Habits(5.0, "unet"),
+        "StableDiffusion3Pipeline": _Habits(7.0),
+        "PixArtSigmaPipeline": _Habits(4.5),
+        "SanaPipeline": _Habits(4.5, sample_size=32),
+        "FluxPipeline": _Habits(3.5, packing=2),
+        "QwenImagePipeline": _Habits(4.0),
+        "ZImagePipeline": _Habits(5.0, packing=2),
+    }
+)
+
+
+def derive(folder: Path) -> dict[str, object]:
+    """The fields of a model card, save its id and revision.
+
+    Args:
+        folder: the model in the stock layout.
+
+    Raises:
+        UnderivableError: a file is missing or malformed, or says something that no card can.
+    """
+    name = str(_read(folder / "model_index.json").get("_class_name"))
+    if name not in _HABITS:
+        known = ", ".join(_HABITS)
+        raise UnderivableError(f"pipelines of class {name!r} say too little; a card can be derived for {known}")
+    habits = _HABITS[name]
+    network = _read(folder / habits.network / "config.json")
+    scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    factor = _factor(_read(folder / "vae" / "config.json"))
+    sample_size = network.get("sample_size") or habits.sample_size
+    if not isinstance(sample_size, int):
+        raise UnderivableError(f"{habits.network}/config.json: sample_size is no whole number but {sample_size!r}")
+    patch = int(network.get("patch_size") or 1) * habits.packing
+    sides = _sides(sample_size * factor, factor * patch)
+    return {
+        "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
+        "guidance_scale": habits.guidance_scale, **_sampling(scheduler, (sample_size // patch) ** 2),
+    }  # fmt: skip
+
+
+def _read(path: Path) -> Config:
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UnderivableError(f"{path.parent.name}/{path.name}: {error.strerror}") from error
+    except ValueError as error:
+        raise UnderivableError(f"{path.parent.name}/{path.name}: is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise UnderivableError(f"{path.parent.name}/{path.name}: is no JSON object")
+    return found
+
+
+def _factor(vae: Config) -> int:
+    """Pixels of a latent's row."""
+    levels = vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
+    halvings = vae.get("temperal_downsample")  # of autoencoders that know videos too, spelt so
+    if not levels and halvings is None:
+        raise UnderivableError("vae/config.json: has no block_out_channels to tell how much it shrinks pictures")
+    factor: int = 2 ** (len(levels) - 1 if levels else len(halvings or ()))
+    return factor
+
+
+def _sides(native: int, multiple: int) -> tuple[int, int, int]:
+    """Least, most and multiple of a side, in pixels."""
+    least = max(multiple, native // _LEAST // multiple * multiple)
+    return least, _MOST * native, multiple
+
+
+def _sampling(scheduler: Config, tokens: int) -> dict[str, object]:
+    """Prediction, noise, and the solver and grid where the registry has no schedule."""
+    kind = str(scheduler.get("_class_name"))
+    prediction = scheduler.get("prediction_type", "epsilon")
+    if kind.startswith("FlowMatch") or prediction == "flow_prediction" or scheduler.get("use_flow_sigmas"):
+        shift = _shift(scheduler, tokens)
+        return {"prediction": "flow", "grid": "uniform" if shift == 1 else f"shift{shift:.4g}"}
+    if prediction not in ("epsilon", "v_prediction"):
+        raise UnderivableError(f"scheduler_config.json: prediction_type is {prediction!r}; epsilon or v_prediction is")
+    if kind.startswith("EDM"):
+        raise UnderivableError(f"scheduler_config.json: the preconditioning of {kind} is not served")
+    return {"prediction": prediction, "noise": _noise(scheduler), "solver": "dpmpp-2m", "grid": "karras"}
+
+
+def _noise(scheduler: Config) -> dict[str, object]:
+    kind = scheduler.get("beta_schedule", "linear")
+    if kind not in _BETA_KINDS or scheduler.get("trained_betas") is not None:
+        raise UnderivableError(
+            f"scheduler_config.json: beta_schedule is {kind!r}, with trained_betas "
+            f"{'given' if scheduler.get('trained_betas') is not None else 'not given'}; known are lines of betas: "
+            f"{', '.join(_BETA_KINDS)}"
+        )
+    return {
+        "kind": kind,
+        "beta_start": scheduler.get("beta_start", 0.0001),
+        "beta_end": scheduler.get("beta_end", 0.02),
+        "train_times": scheduler.get("num_train_timesteps", 1000),
+        "zero_terminal_snr": bool(scheduler.get("rescale_betas_zero_snr", False)),
+    }
+
+
+def _shift(scheduler: Config, tokens: int) -> float:
+    """The flow's shift at the native size; a dynamic one grows as exp of a line in the number of image tokens."""
+    if not scheduler.get("use_dynamic_shifting"):
+        return float(scheduler.get("shift") or scheduler.get("flow_shift") or 1.0)
+    least, most = scheduler.get("base_image_seq_len", 256), scheduler.get("max_image_seq_len", 4096)
+    low, high = scheduler.get("base_shift", 0.5), scheduler.get("max_shift", 1.15)
+    mu = low + (high - low) * (tokens - least) / (most - least)
+    return float(mu if scheduler.get("time_shift_type") == "linear" else math.exp(mu))

@@ -1,0 +1,171 @@
+"""A model without a card gets one from its own configuration, or is told what is missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pacer.models import CARD_NAME, CardError, ModelCard, load
+from tests.pacer.test_hub import put_snapshot
+
+LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon"}
+FOUR_LEVELS = {"block_out_channels": [128, 256, 512, 512]}
+FLOW_SHIFT_3 = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+
+Parts = dict[str, dict[str, Any]]
+
+SD15: Parts = {
+    "model_index": {"_class_name": "StableDiffusionPipeline"},
+    "unet": {"sample_size": 64},
+    "vae": FOUR_LEVELS,
+    "scheduler": {"_class_name": "PNDMScheduler", **LATENT},
+}
+SDXL: Parts = {
+    "model_index": {"_class_name": "StableDiffusionXLPipeline"},
+    "unet": {"sample_size": 128},
+    "vae": FOUR_LEVELS,
+    "scheduler": {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "leading", **LATENT},
+}
+PIXART: Parts = {
+    "model_index": {"_class_name": "PixArtSigmaPipeline"},
+    "transformer": {"sample_size": 128, "patch_size": 2},
+    "vae": FOUR_LEVELS,
+    "scheduler": {"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "linear"},
+}
+SANA: Parts = {
+    "model_index": {"_class_name": "SanaPipeline"},
+    "transformer": {"sample_size": 32, "patch_size": 1},
+    "vae": {"encoder_block_out_channels": [128, 256, 512, 512, 1024, 1024]},
+    "scheduler": {"_class_name": "DPMSolverMultistepScheduler", **FLOW_SHIFT_3},
+}
+SD3: Parts = {
+    "model_index": {"_class_name": "StableDiffusion3Pipeline"},
+    "transformer": {"sample_size": 128, "patch_size": 2},
+    "vae": FOUR_LEVELS,
+    "scheduler": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+}
+FLUX: Parts = {
+    "model_index": {"_class_name": "FluxPipeline"},
+    "transformer": {"patch_size": 1, "in_channels": 64},
+    "vae": FOUR_LEVELS,
+    "scheduler": {
+        "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "use_dynamic_shifting": True,
+        "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096,
+    },
+}  # fmt: skip
+QWEN: Parts = {
+    "model_index": {"_class_name": "QwenImagePipeline"},
+    "transformer": {"patch_size": 2},
+    "vae": {"temperal_downsample": [False, True, True]},
+    "scheduler": {
+        "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 1.0, "use_dynamic_shifting": True,
+        "base_shift": 0.5, "max_shift": 0.9, "base_image_seq_len": 256, "max_image_seq_len": 8192,
+    },
+}  # fmt: skip
+Z_IMAGE: Parts = {
+    "model_index": {"_class_name": "ZImagePipeline"},
+    "transformer": {"all_patch_size": [2]},
+    "vae": FOUR_LEVELS,
+    "scheduler": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+}
+
+
+def put(folder: Path, parts: Parts) -> str:
+    """The parts' configurations in the stock layout; the folder's name."""
+    folder.mkdir(exist_ok=True)
+    names = {"model_index": "model_index.json", "scheduler": "scheduler/scheduler_config.json"}
+    for part, config in parts.items():
+        path = folder / names.get(part, f"{part}/config.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(config))
+    return str(folder)
+
+
+def changed(parts: Parts, part: str, **config: object) -> Parts:
+    return {**parts, part: {**parts[part], **config}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "native", "multiple", "guidance", "prediction", "sigma_max", "grid"),
+    [
+        (SD15, 512, 8, 7.5, "epsilon", 14.6146, "karras"),
+        (SDXL, 1024, 8, 5.0, "epsilon", 14.6146, "karras"),
+        (changed(SDXL, "scheduler", prediction_type="v_prediction"), 1024, 8, 5.0, "v_prediction", 14.6146, "karras"),
+        (PIXART, 1024, 16, 4.5, "epsilon", 157.4, "karras"),
+        (SANA, 1024, 32, 4.5, "flow", 1.0, "shift3"),
+        (SD3, 1024, 16, 7.0, "flow", 1.0, "shift3"),
+        (FLUX, 1024, 16, 3.5, "flow", 1.0, "shift3.158"),  # exp(1.15)
+        (QWEN, 1024, 16, 4.0, "flow", 1.0, "shift2.001"),  # exp(0.694)
+        (Z_IMAGE, 1024, 16, 5.0, "flow", 1.0, "shift3"),
+    ],
+)
+def test_known_pipelines(
+    tmp_path: Path, parts: Parts, native: int, multiple: int, guidance: float, prediction: str, sigma_max: float,
+    grid: str,
+) -> None:  # fmt: skip
+    card = load(put(tmp_path / "mine", parts))
+    assert (card.id, card.default_size, card.width) == ("mine", (native,) * 2, (native // 4, 2 * native, multiple))
+    assert (card.guidance_scale, card.prediction, card.grid) == (guidance, prediction, grid)
+    assert card.sigma_max == pytest.approx(sigma_max, rel=1e-3)
+    assert card.weights_sha256 is None
+
+
+def test_a_rescaled_noise_and_a_shift_that_grows_with_the_size(tmp_path: Path) -> None:
+    rescaled = changed(SDXL, "scheduler", rescale_betas_zero_snr=True)
+    assert load(put(tmp_path / "zero-snr", rescaled)).sigma_max == pytest.approx(4096, rel=1e-4)
+    growing = changed(SD3, "scheduler", use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15)
+    assert load(put(tmp_path / "growing", growing)).grid == "shift3.158"  # exp(1.15), 64 x 64 tokens
+
+
+def test_a_folders_own_card_comes_first(tmp_path: Path) -> None:
+    folder = put(tmp_path / "mine", SD15)
+    own = load(folder).model_copy(update={"guidance_scale": 3.0})
+    (tmp_path / "mine" / CARD_NAME).write_text(own.model_dump_json())
+    assert load(folder) == own
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (changed(SD15, "model_index", _class_name="MagicPipeline"), "'MagicPipeline' say too little"),
+        (changed(SD15, "scheduler", prediction_type="sample"), "prediction_type is 'sample'"),
+        (changed(SD15, "scheduler", beta_schedule="squaredcos_cap_v2"), "beta_schedule is 'squaredcos_cap_v2'"),
+        (changed(SD15, "scheduler", trained_betas=[0.1]), "trained_betas given"),
+        (changed(SD15, "scheduler", beta_start=0.5), "derived one is wrong: noise"),
+        (changed(SDXL, "scheduler", _class_name="EDMEulerScheduler"), "EDMEulerScheduler is not served"),
+        (changed(SD15, "unet", sample_size=[64, 96]), "sample_size is no whole number"),
+        ({**SD15, "vae": {}}, "vae/config.json: has no block_out_channels"),
+        ({name: part for name, part in SD15.items() if name != "scheduler"}, r"scheduler_config\.json: No such file"),
+    ],
+)
+def test_what_cannot_be_derived_is_told(tmp_path: Path, parts: Parts, said: str) -> None:
+    with pytest.raises(CardError, match=said):
+        load(put(tmp_path / "mine", parts))
+
+
+def test_a_folders_name_must_be_able_to_be_an_id(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"derived one is wrong: id: .*two--dashes"):
+        load(put(tmp_path / "two--dashes", SD15))
+
+
+def test_a_model_of_the_hub_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    put(put_snapshot(tmp_path, "me/mine"), SD15)
+    main, pinned = load("me/mine"), load("me/mine@main")
+    assert (main.id, main.revision, main.default_size) == ("me/mine", None, (512, 512))
+    assert pinned == main.model_copy(update={"revision": "main"})
+    with pytest.raises(CardError, match="hf download me/mine --revision v2"):
+        load("me/mine@v2")
+
+
+def test_another_revision_of_a_carded_model_is_not_known_by_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = put_snapshot(tmp_path, "me/mine")
+    put(snapshot, SD15)
+    card: ModelCard = load(str(snapshot)).model_copy(update={"id": "me/mine", "weights_sha256": "0" * 64})
+    (snapshot / CARD_NAME).write_text(card.model_dump_json())
+    assert load("me/mine").weights_sha256 == "0" * 64
+    assert load("me/mine@main").weights_sha256 is None

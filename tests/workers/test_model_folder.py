@@ -1,0 +1,130 @@
+"""Models in folders and in the hub's cache: loaded by the real code, planned for and drawn; pickles are refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pacer.control.planner import BudgetRequest, plan
+from pacer.errors import PacerError
+from pacer.jobs.keys import new_job_id
+from pacer.jobs.messages import Claim, Job, TableMessage
+from pacer.models import CardError
+from schedules.registry import Registry
+from tests.pacer.test_hub import COMMIT, put_snapshot
+from tests.workers.families import tiny
+from workers.engine import Drawn, Engine
+from workers.families.sd15 import Sd15Family
+from workers.model_folder import ModelError, refuse_pickles
+from workers.models import LoadedModel, load
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.saved(tiny.sd15, tmp_path_factory.mktemp("models") / "tiny-sd")
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to, dirs_exist_ok=True))
+
+
+def test_a_plain_folder_is_loaded_with_a_card_of_its_own(folder: Path) -> None:
+    loaded = load(str(folder), CPU)
+    assert isinstance(loaded.family, Sd15Family)
+    assert (loaded.id, loaded.dtype) == ("tiny-sd", torch.float32)
+    assert (loaded.card.prediction, loaded.card.default_size) == ("epsilon", (16, 16))
+
+
+@pytest.mark.parametrize("build", [tiny.sd15, tiny.sdxl, tiny.pixart_sigma, tiny.sana])
+def test_every_family_draws_what_was_planned_for_its_derived_card(build: object, tmp_path: Path) -> None:
+    loaded = load(str(tiny.saved(build, tmp_path / "tiny")), CPU)
+    pixels = draw(loaded, steps=3)
+    width, height = loaded.card.default_size
+    assert pixels.shape == (height, width, 3)
+
+
+def draw(loaded: LoadedModel, steps: int) -> np.ndarray:
+    card, (width, height) = loaded.card, loaded.card.default_size
+    request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=width, height=height, steps=steps)
+    made, table = plan(request, Registry(()), None)
+    job = Job(
+        id=new_job_id(card.id), prompt="a red cat", negative_prompt="", seed=3, width=width, height=height,
+        guidance_scale=card.guidance_scale, plan=made, table=TableMessage.of(table),
+    )  # fmt: skip
+    engine = Engine(loaded.family, slots=2, max_rows=4, best_effort_slack_s=60.0)
+    assert engine.admit(Claim(job, 1, 1, 0, 0)) is None
+    turns = [engine.turn() for _ in range(steps)]
+    (drawn,) = turns[-1].ended
+    assert isinstance(drawn, Drawn)
+    return drawn.pixels
+
+
+def test_the_plan_is_on_the_models_own_noise(folder: Path) -> None:
+    card = load(str(folder), CPU).card
+    request = BudgetRequest(card=card, guidance_scale=2.0, width=16, height=16, steps=4, schedule="trailing")
+    made, table = plan(request, Registry(()), None)
+    np.testing.assert_allclose(table.t, [999, 749, 499, 249], atol=1e-9)
+    assert made.sigmas[0] == pytest.approx(14.6146, abs=1e-3)
+    with pytest.raises(PacerError, match="one of the grids karras, trailing, linspace, exponential"):
+        plan(BudgetRequest(card=card, guidance_scale=2.0, width=16, height=16, schedule="shift3"), Registry(()), None)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("suffix", ["bin", "ckpt", "pt"])
+def test_pickled_weights_are_refused_with_the_reason(folder: Path, tmp_path: Path, part: str, suffix: str) -> None:
+    model = copied(folder, tmp_path / "pickled")
+    (weights,) = (model / part).glob("*.safetensors")
+    torch.save(load_file(weights), weights.with_suffix(f".{suffix}"))
+    refuse_pickles(model)  # a pickle beside safetensors is never opened
+    weights.unlink()
+    with pytest.raises(ModelError, match=rf"{part}/.*\.{suffix} is a pickle, and loading one runs the code in it"):
+        load(str(model), CPU)
+
+
+def test_a_part_that_is_never_loaded_may_be_pickled(folder: Path, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path / "checked")
+    index = json.loads((model / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (model / "model_index.json").write_text(json.dumps(index))
+    (model / "safety_checker").mkdir()
+    (model / "safety_checker" / "pytorch_model.bin").write_bytes(b"no weights")
+    assert load(str(model), CPU).id == "checked"
+
+
+def test_missing_weights_and_unfit_networks_are_told(folder: Path, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path / "lacking")
+    (weights,) = (model / "unet").glob("*.safetensors")
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"lacking cannot be loaded: .*safetensors"):
+        load(str(model), CPU)
+    inpainting = tiny.saved(tiny.sd15, tmp_path / "inpainting", in_channels=9)
+    with pytest.raises(ModelError, match="takes 9 channels and a latent has 4: not text to image"):
+        load(str(inpainting), CPU)
+    distilled = tiny.saved(tiny.sd15, tmp_path / "distilled", time_cond_proj_dim=8)
+    with pytest.raises(ModelError, match="takes the guidance scale as an input"):
+        load(str(distilled), CPU)
+
+
+def test_a_model_of_the_hub_is_loaded_from_its_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    copied(folder, put_snapshot(tmp_path, "me/tiny-sd"))
+    loaded = load(f"me/tiny-sd@{COMMIT}", CPU)
+    assert (loaded.id, loaded.card.revision) == ("me/tiny-sd", COMMIT)
+    assert loaded.folder.name == COMMIT
+    for name in ("me/other", "me/tiny-sd@v2"):
+        with pytest.raises(ModelError, match=f"{name} is not cached, and HF_HUB_OFFLINE forbids a download"):
+            load(name, CPU)
+
+
+def test_a_name_that_is_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="neither a folder with a"):
+        load(str(tmp_path / "nowhere"), CPU)

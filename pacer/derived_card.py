@@ -30,12 +30,14 @@ class _Habits:
         network: the folder of its denoiser.
         packing: latent rows and columns that one token stands for, beyond the network's own patch_size.
         sample_size: latent rows and columns of its native picture, where the network's configuration has none.
+        shift: of its flow at the native size and 10 steps, where the pipeline has a formula of its own for it.
     """
 
     guidance_scale: float
     network: str = "transformer"
     packing: int = 1
     sample_size: int = 128
+    shift: float | None = None
 
 
 _HABITS: Mapping[str, _Habits] = MappingProxyType(
@@ -46,6 +48,7 @@ _HABITS: Mapping[str, _Habits] = MappingProxyType(
         "PixArtSigmaPipeline": _Habits(4.5),
         "SanaPipeline": _Habits(4.5, sample_size=32),
         "FluxPipeline": _Habits(3.5, packing=2),
+        "Flux2Pipeline": _Habits(4.0, packing=2, shift=9.55),
         "QwenImagePipeline": _Habits(4.0),
         "ZImagePipeline": _Habits(5.0, packing=2),
     }
@@ -76,7 +79,8 @@ def derive(folder: Path) -> dict[str, object]:
     sides = _sides(sample_size * factor, factor * patch)
     return {
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
-        "guidance_scale": habits.guidance_scale, **_sampling(scheduler, (sample_size // patch) ** 2),
+        "guidance_scale": habits.guidance_scale,
+        **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
     }  # fmt: skip
 
 
@@ -108,12 +112,11 @@ def _sides(native: int, multiple: int) -> tuple[int, int, int]:
     return least, _MOST * native, multiple
 
 
-def _sampling(scheduler: Config, tokens: int) -> dict[str, object]:
-    """Prediction, noise, and the solver and grid where the registry has no schedule."""
+def _sampling(scheduler: Config, shift: float) -> dict[str, object]:
+    """Prediction, noise, and the solver and grid where the registry has no schedule; the shift is a flow's."""
     kind = str(scheduler.get("_class_name"))
     prediction = scheduler.get("prediction_type", "epsilon")
     if kind.startswith("FlowMatch") or prediction == "flow_prediction" or scheduler.get("use_flow_sigmas"):
-        shift = _shift(scheduler, tokens)
         return {"prediction": "flow", "grid": "uniform" if shift == 1 else f"shift{shift:.4g}"}
     if prediction not in ("epsilon", "v_prediction"):
         raise UnderivableError(f"scheduler_config.json: prediction_type is {prediction!r}; epsilon or v_prediction is")

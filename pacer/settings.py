@@ -30,7 +30,8 @@ class Settings(BaseSettings):
         description="Port of a worker's own /metrics, `pacer up` counts up from it; 0 turns it off.",
     )
     models: tuple[str, ...] = Field(
-        default=("shapes-64",), description="Models served, as a JSON list of names or local folders."
+        default=("shapes-64",),
+        description="Models served, as a JSON list of names, local folders or hub ids (owner/name, owner/name@revision).",
     )
     api_keys: tuple[str, ...] = Field(
         default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     models: tuple[str, ...] = Field(
         default=("shapes-64",),
-        description="Models served, as a JSON list of names, local folders or hub ids (owner/name, owner/name@revision).",
+        description="Models served, as a JSON list of names, local folders or hub ids (owner/name@revision).",
     )
     api_keys: tuple[str, ...] = Field(
         default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."

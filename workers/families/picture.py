@@ -59,11 +59,11 @@ class PictureFamily:
         return np.asarray((arrays * 255).round().astype(np.uint8))
 
     def _unscaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
-        """Latents as the autoencoder made them; some carry a mean and a deviation for each channel."""
+        """Latents as the autoencoder made them; some had one mean and deviation for all channels, some one for each."""
         config = self._pipeline.vae.config
         mean, deviation = config.get("latents_mean"), config.get("latents_std")
         if mean is None or deviation is None:
-            unscaled: Tensor = x / config.scaling_factor
+            unscaled: Tensor = x / config.scaling_factor + (config.get("shift_factor") or 0.0)
         else:
             mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
             unscaled = x * deviation / config.scaling_factor + mean

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from schedules.compile import compile_table
 from schedules.noise import FLOW, NoiseSchedule, vp
+from schedules.probe import probe
 from schedules.table import Prediction, Table
 from workers.families.base import Family
 from workers.families.registry import family_entry
@@ -52,15 +53,16 @@ class Sampler:
 
 
 def wishes() -> list[Wish]:
-    """Budgets in 1..20, three solvers, guided or not, prompts of different length."""
+    """Budgets in 1..20, three solvers and the model's own, guided or not, prompts of different length."""
     short, long = "red cat", "the red dog and a blue cat sit with an ugly house, under the green tree"
     guided = [(1.0, ""), (4.0, ""), (7.5, "ugly"), (1.0, "ugly"), (3.0, "the ugly dog with a blurry, blue house")]
     prompts = [short, long, "", "house"]
     budgets = [1, 2, 3, 4, 6, 7, 9, 11, 13, 16, 18, 20]
-    rows = zip(budgets, range(len(budgets)), strict=True)
-    return [
-        Wish(prompts[i % 4], guided[i % 5][1], 40 + i, guided[i % 5][0], steps, SOLVERS[i % 3]) for steps, i in rows
+    mixed = [
+        Wish(prompts[i % 4], guided[i % 5][1], 40 + i, guided[i % 5][0], steps, SOLVERS[i % 3])
+        for i, steps in enumerate(budgets)
     ]
+    return [*mixed, Wish(long, "ugly", 60, 5.0, 5, "own")]
 
 
 def load_stock(folder: Path) -> DiffusionPipeline:
@@ -119,7 +121,11 @@ def flow_sampler(solver: str, steps: int, config: dict[str, object]) -> Sampler:
     return Sampler(rounded, scheduler, {"num_inference_steps": steps})
 
 
-def sampler_of(wish: Wish, config: dict[str, object]) -> Sampler:
+def sampler_of(wish: Wish, scheduler: object) -> Sampler:
+    """By the wish's solver; "own" is the model's own scheduler as its pipeline uses it by default."""
+    if wish.solver == "own":
+        return Sampler(probe(scheduler, wish.steps), scheduler, {"num_inference_steps": wish.steps})
+    config = dict(scheduler.config)
     make = flow_sampler if config["prediction_type"] == "flow_prediction" else vp_sampler
     return make(wish.solver, wish.steps, config)
 
@@ -171,7 +177,7 @@ def assert_parity(
         call: further arguments of the stock pipeline's call.
     """
     stock = load_stock(folder)
-    samplers = [sampler_of(wish, dict(stock.scheduler.config)) for wish in chosen]
+    samplers = [sampler_of(wish, stock.scheduler) for wish in chosen]
     family = adapted(load_stock(folder))
     together = draw_together(family, chosen, [sampler.table for sampler in samplers], size)
     pixels = family.decode(together)

@@ -10,12 +10,12 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
-    DDIMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    PNDMScheduler,
     SanaPipeline,
     SanaTransformer2DModel,
     StableDiffusionPipeline,
@@ -32,6 +32,7 @@ from tests.workers.families.tiny_text import (
 )
 
 LATENT_BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+CHANNEL_STATISTICS = {"latents_mean": (-0.3, 0.1, 0.2, 0.0), "latents_std": (0.8, 1.2, 0.5, 1.0)}
 SAMPLE_SIZE = 8
 """Rows and columns of a latent."""
 
@@ -57,14 +58,16 @@ def unet(width: int, text_width: int, **options: object) -> UNet2DConditionModel
 
 def sd15(width: int, prediction: str = "epsilon", **network: object) -> StableDiffusionPipeline:
     tokenizer = clip_tokenizer()
-    scheduler = DDIMScheduler(clip_sample=False, steps_offset=1, prediction_type=prediction, **LATENT_BETAS)
+    scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1, prediction_type=prediction, **LATENT_BETAS)
     return StableDiffusionPipeline(
         vae=vae(), text_encoder=clip_encoder(tokenizer, 16), tokenizer=tokenizer, unet=unet(width, 16, **network),
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
 
-def sdxl(width: int, prediction: str = "epsilon", **options: object) -> StableDiffusionXLPipeline:
+def sdxl(
+    width: int, prediction: str = "epsilon", *, normalised: bool = False, **options: object
+) -> StableDiffusionXLPipeline:
     tokenizers = clip_tokenizer(), clip_tokenizer(pad="!")
     scheduler = EulerDiscreteScheduler(
         timestep_spacing="leading", steps_offset=1, prediction_type=prediction, **LATENT_BETAS
@@ -74,7 +77,8 @@ def sdxl(width: int, prediction: str = "epsilon", **options: object) -> StableDi
         projection_class_embeddings_input_dim=6 * 8 + 24, transformer_layers_per_block=(1, 2),
     )  # fmt: skip
     return StableDiffusionXLPipeline(
-        vae=vae(), text_encoder=clip_encoder(tokenizers[0], 16), text_encoder_2=clip_encoder(tokenizers[1], 24, 24),
+        vae=vae(**(CHANNEL_STATISTICS if normalised else {})),
+        text_encoder=clip_encoder(tokenizers[0], 16), text_encoder_2=clip_encoder(tokenizers[1], 24, 24),
         tokenizer=tokenizers[0], tokenizer_2=tokenizers[1], unet=network, scheduler=scheduler, add_watermarker=False,
         **options,
     )  # fmt: skip

@@ -8,8 +8,10 @@ import pytest
 from pacer.errors import ErrorKind, PacerError
 from pacer.models import CARD_NAME, CardError, Distilled, count_words, find, load, require_teacher, served, source_of
 from pacer.settings import Settings
+from schedules.artefact import BetaSchedule
 
 CARD = load("shapes-64")
+BETAS = BetaSchedule(kind="scaled_linear", beta_start=0.00085, beta_end=0.012)
 
 
 def put_card(folder: Path, **changes: object) -> str:
@@ -65,6 +67,13 @@ def test_an_unknown_model_is_told_which_are_served() -> None:
         ({"sigma_min": 1.0}, "sigma_min"),
         ({"id": "two--dashes"}, "id"),
         ({"prediction": "epsilon"}, "prediction"),
+        ({"noise": BETAS}, "prediction: a model of 'flow' has no noise"),
+        ({"solver": "rk45"}, "solver: must be one of euler"),
+        ({"grid": "karas"}, "grid: must be one of uniform"),
+        ({"size": (64, 65)}, "size: must be one of 64x64"),
+        ({"sigma_max": 1.5}, "sigma_max: must be at most 1"),
+        ({"prediction": "epsilon", "noise": BETAS}, "grid: must be one of karras"),
+        ({"prediction": "epsilon", "noise": BETAS, "grid": "karras", "sigma_max": 20.0}, "sigma_max: must be at most"),
     ],
 )
 def test_a_malformed_card_is_refused_by_field(tmp_path: Path, changes: dict[str, object], said: str) -> None:

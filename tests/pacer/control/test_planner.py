@@ -12,7 +12,17 @@ from pacer.control.planner import BudgetRequest, plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import Distilled, ModelCard, load
-from schedules.artefact import LEARNED, Entry, Evidence, Figure, Provenance, Schedule, StoredTable, ValidFor
+from schedules.artefact import (
+    LEARNED,
+    BetaSchedule,
+    Entry,
+    Evidence,
+    Figure,
+    Provenance,
+    Schedule,
+    StoredTable,
+    ValidFor,
+)
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS
 from schedules.registry import Registry
@@ -327,3 +337,31 @@ def test_leave_to_run_anothers_schedule_has_limits(fields: dict[str, Any], said:
         plan(ask(**fields, allow_other_model=True), registry, None)
     assert caught.value.kind is ErrorKind.schedule_mismatch
     assert said in caught.value.detail
+
+
+EPSILON = ModelCard(
+    id="me/sd", width=(64, 64, 8), height=(64, 64, 8), guidance_scale=2.0, prediction="epsilon", solver="dpmpp-2m",
+    noise=BetaSchedule(kind="scaled_linear", beta_start=0.00085, beta_end=0.012), grid="karras",
+)  # fmt: skip
+
+
+def test_an_epsilon_model_is_planned_on_its_own_noise_and_grids() -> None:
+    made, table = plan(ask(card=EPSILON, steps=4), REGISTRY, None)
+    assert (made.schedule, made.solver) == ("karras", "dpmpp-2m")
+    assert made.sigmas[0] == pytest.approx(EPSILON.sigma_max)
+    assert (table.t[0], table.c[0]) == (pytest.approx(999.0), pytest.approx((1 + EPSILON.sigma_max**2) ** -0.5))
+    own = plan(ask(card=EPSILON, sigmas=(14.0, 3.0, 0.0)), REGISTRY, None)[1]
+    assert own.t[1] == pytest.approx(EPSILON.noise_schedule.time(np.array([3.0]))[0])
+    with pytest.raises(PacerError, match=r"must lie in 0 to 14\.6\d+, sigmas\[0\] is 15"):
+        plan(ask(card=EPSILON, sigmas=(15.0, 3.0, 0.0)), REGISTRY, None)
+    with pytest.raises(PacerError, match="one of the grids karras, trailing, linspace, exponential"):
+        plan(ask(card=EPSILON, schedule="uniform"), REGISTRY, None)
+
+
+def test_a_schedule_for_other_noise_is_refused() -> None:
+    noise = BetaSchedule(kind="linear", beta_start=0.0001, beta_end=0.02)
+    foreign = schedule("dpmpp-2m", {4: 20.0}, model="me/pixart", prediction="epsilon", noise=noise)
+    asked = ask(card=EPSILON, schedule="me/pixart/dpmpp-2m/4", allow_other_model=True)
+    with pytest.raises(PacerError, match="for models trained on other noise than 'me/sd' was") as caught:
+        plan(asked, Registry.of([foreign]), None)
+    assert caught.value.kind is ErrorKind.schedule_mismatch

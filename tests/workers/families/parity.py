@@ -65,8 +65,8 @@ def wishes() -> list[Wish]:
     return [*mixed, Wish(long, "ugly", 60, 5.0, 5, "own")]
 
 
-def load_stock(folder: Path) -> DiffusionPipeline:
-    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+def load_stock(folder: Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
+    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -49,8 +49,9 @@ _HABITS: Mapping[str, _Habits] = MappingProxyType(
         "SanaPipeline": _Habits(4.5, sample_size=32),
         "FluxPipeline": _Habits(3.5, packing=2),
         "Flux2Pipeline": _Habits(4.0, packing=2, shift=9.55),
+        "Flux2KleinPipeline": _Habits(4.0, packing=2, shift=9.55),
         "QwenImagePipeline": _Habits(4.0),
-        "ZImagePipeline": _Habits(5.0, packing=2),
+        "ZImagePipeline": _Habits(6.0, packing=2),  # its call counts from 0: 5.0 there
     }
 )
 

@@ -97,8 +97,9 @@ def changed(parts: Parts, part: str, **config: object) -> Parts:
         (SD3, 1024, 16, 7.0, "flow", 1.0, "shift3"),
         (FLUX, 1024, 16, 3.5, "flow", 1.0, "shift3.158"),  # exp(1.15)
         (QWEN, 1024, 16, 4.0, "flow", 1.0, "shift2.001"),  # exp(0.694)
-        (Z_IMAGE, 1024, 16, 5.0, "flow", 1.0, "shift3"),
+        (Z_IMAGE, 1024, 16, 6.0, "flow", 1.0, "shift3"),
         (changed(FLUX, "model_index", _class_name="Flux2Pipeline"), 1024, 16, 4.0, "flow", 1.0, "shift9.55"),
+        (changed(FLUX, "model_index", _class_name="Flux2KleinPipeline"), 1024, 16, 4.0, "flow", 1.0, "shift9.55"),
     ],
 )
 def test_known_pipelines(

@@ -68,6 +68,38 @@ class Painter(Protocol):
         ...
 
 
+@runtime_checkable
+class EmbedsGuidance(Protocol):
+    """A conditioning that may carry the guidance scale into the network, at the price of no extra evaluation."""
+
+    @property
+    def guidance(self) -> float | None:
+        """The scale that the network is given; None where this model's network takes none."""
+        ...
+
+    def with_guidance(self, scale: float) -> Conditioning:
+        """The same prompt with another scale; shares its tensors."""
+        ...
+
+
+def hand_over_guidance(
+    conditioning: Sequence[Conditioning], guidance_scale: float, true_cfg_scale: float = 1.0
+) -> tuple[list[Conditioning], float]:
+    """Where the caller's guidance scale goes: into the network if it takes one, into two outputs' difference if not.
+
+    Args:
+        conditioning: a request's prompt and negative prompt, as `encode` made them.
+        guidance_scale: the caller's.
+        true_cfg_scale: of classifier-free guidance on top of an embedded scale; 1 for none.
+
+    Returns:
+        The conditioning, with the scale in it if the network takes it, and the scale left for classifier-free guidance.
+    """
+    if all(isinstance(text, EmbedsGuidance) and text.guidance is not None for text in conditioning):
+        return [text.with_guidance(guidance_scale) for text in conditioning], true_cfg_scale
+    return list(conditioning), guidance_scale
+
+
 def classifier_free(
     conditional: Float32[Tensor, "rows *latent"],
     unconditional: Float32[Tensor, "rows *latent"],

@@ -48,6 +48,11 @@ FAMILIES: Mapping[str, FamilyEntry] = MappingProxyType(
         "StableDiffusionXLPipeline": FamilyEntry("sdxl:SdxlFamily", unused=_IMAGE_PROMPT),
         "PixArtSigmaPipeline": FamilyEntry("pixart_sigma:PixArtSigmaFamily"),
         "SanaPipeline": FamilyEntry("sana:SanaFamily"),
+        "FluxPipeline": FamilyEntry("flux:FluxFamily", unused=_IMAGE_PROMPT),
+        "Flux2Pipeline": FamilyEntry("flux2:Flux2Family"),
+        "Flux2KleinPipeline": FamilyEntry("flux2:Flux2Family"),
+        "QwenImagePipeline": FamilyEntry("qwen_image:QwenImageFamily"),
+        "ZImagePipeline": FamilyEntry("z_image:ZImageFamily"),
     }
 )
 """The stock pipelines that are served, by the class name in their `model_index.json`."""

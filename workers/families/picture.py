@@ -9,6 +9,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from workers.families.base import classifier_free
+from workers.families.pixels import in_whole_levels, painted
 
 
 class PictureFamily:
@@ -51,12 +52,14 @@ class PictureFamily:
         return classifier_free(conditional, unconditional, guidance)
 
     @torch.inference_mode()
-    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
+    def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
         vae = self._pipeline.vae
-        images = vae.decode(self._unscaled(x).to(vae.dtype), return_dict=False)[0]
-        arrays = self._pipeline.image_processor.postprocess(images.float(), output_type="np")
-        return np.asarray((arrays * 255).round().astype(np.uint8))
+        return painted(self._pipeline, vae.decode(self._unscaled(x).to(vae.dtype), return_dict=False)[0])
+
+    def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """The same in whole levels."""
+        return in_whole_levels(self.paint(x))
 
     def _unscaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
         """Latents as the autoencoder made them; some had one mean and deviation for all channels, some one for each."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from workers.families.base import classifier_free
 from workers.families.folded_text import STOCK_ZERO_TOKENS, FoldedTextProcessor
+from workers.families.pixels import in_whole_levels, paint_scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,8 @@ class Sd3Family:
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
-        vae = self._pipeline.vae
-        latents = x.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
-        images = vae.decode(latents, return_dict=False)[0]
-        painted: Tensor = self._pipeline.image_processor.postprocess(images.float(), output_type="pt")
-        return painted * 255
+        return paint_scaled(self._pipeline, x)
 
     def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The same in whole levels."""
-        return np.asarray(self.paint(x).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        return in_whole_levels(self.paint(x))

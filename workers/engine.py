@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacer.control.batcher import Batcher, Request
+from pacer.control.batcher import Batcher
+from pacer.control.policies import POLICIES, Policy
+from pacer.control.requests import Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
@@ -71,16 +74,26 @@ class Engine:
         best_effort_slack_s: slack given to jobs without a deadline.
         last_attempt: from which attempt on, at least the second, a job steps alone: if it is the one that brings its
             workers down, it takes no other with it.
+        policy: which requests step first when not all fit into one batch.
+        aging_s: seconds after which a request no longer waits for the policy's favour.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
     """
 
     def __init__(
-        self, family: Family, *, slots: int, max_rows: int, best_effort_slack_s: float, last_attempt: int = 3
+        self,
+        family: Family,
+        *,
+        slots: int,
+        max_rows: int,
+        best_effort_slack_s: float,
+        last_attempt: int = 3,
+        policy: Policy = POLICIES["least_slack"],
+        aging_s: float = math.inf,
     ) -> None:
         self._family = family
         self._runner = Runner(family, slots)
-        self._batcher = Batcher(slots, max_rows)
+        self._batcher = Batcher(slots, max_rows, policy, aging_s)
         self._best_effort_slack_s = best_effort_slack_s
         self._last_attempt = max(2, last_attempt)
         self._held: dict[str, _Held] = {}
@@ -119,7 +132,7 @@ class Engine:
             return Failed(claim, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = started + self._time_left(claim)
-        self._batcher.admit(Request(claim.job.id, self._company(claim, spec), rows, deadline))
+        self._batcher.admit(Request(claim.job.id, self._company(claim, spec), rows, deadline, admitted_s=started))
         now = time.monotonic()
         self._held[claim.job.id] = _Held(claim, now, now - started)
         self.speed.encoded(now - started)

@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from pacer.control.policies import POLICIES
 from pacer.errors import PacerError
 from pacer.jobs.messages import Claim, Progress
 from pacer.jobs.worker_queue import WorkerQueue
@@ -54,6 +55,8 @@ class Worker:
             max_rows=settings.max_batch_rows,
             best_effort_slack_s=settings.best_effort_slack_s,
             last_attempt=settings.max_attempts,
+            policy=POLICIES[settings.policy],
+            aging_s=settings.aging_s,
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat

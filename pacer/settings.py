@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     aging_s: float = Field(
         default=30.0, gt=0, description="Seconds after which a request in a worker no longer waits for the policy."
     )
+    batch_invariant: bool = Field(
+        default=False, description="Whether an image's bits are the same whatever else is in the batch; costs speed."
+    )
+    overlap: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether prompts are encoded and images decoded beside the steps; auto: on a GPU only.",
+    )
+    prompt_cache_bytes: int = Field(
+        default=268_435_456, ge=0, description="Most bytes of encoded prompts that a worker keeps, on its device."
+    )
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(default=0, ge=0, description="Threads of torch on the CPU; 0 leaves torch's choice.")
     embed_metadata: bool = Field(

@@ -25,6 +25,7 @@ from pacer.control.requests import Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
+from workers.caching_hooks import refuse_caching_hooks
 from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
 from workers.families.base import Family
@@ -107,6 +108,9 @@ class Engine:
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
+
+    Raises:
+        CachingHookError: one of the model's networks reuses activations between calls.
     """
 
     def __init__(
@@ -124,8 +128,9 @@ class Engine:
         prompt_cache_bytes: int = 2**28,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
     ) -> None:
-        bounded = BoundedFamily(family, max_rows, on_out_of_memory)
-        self._family = InvariantFamily(bounded) if batch_invariant else bounded
+        refuse_caching_hooks(family)
+        self._bounded = BoundedFamily(family, max_rows, on_out_of_memory)
+        self._family = InvariantFamily(self._bounded) if batch_invariant else self._bounded
         self._runner = Runner(self._family, slots, invariant=batch_invariant)
         self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
         self._slots = slots
@@ -241,9 +246,10 @@ class Engine:
         started = time.monotonic()
         batch = self._batcher.pick(started, self.speed.cost)
         rows = sum(request.next_rows for request in batch)
+        splits = self._bounded.splits
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
-        if batch:
+        if batch and splits == self._bounded.splits:
             self.speed.stepped(seconds, rows)
         stepped = [request.id for request in batch if request.id in self._held]
         for job_id in stepped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -67,6 +66,8 @@ class BoundedFamily:
         self._most_rows = most_rows
         self._on_out_of_memory = on_out_of_memory
         self._limits: dict[tuple[Stage, Shape], int] = {}
+        self.splits = 0
+        """Calls that ran out of memory until now."""
         self.device: torch.device = family.device
 
     def rows(self, shape: Shape) -> int:
@@ -149,9 +150,9 @@ class BoundedFamily:
 
     def _lower(self, stage: Stage, shape: Shape, limit: int) -> None:
         self._limits[stage, shape] = limit
+        self.splits += 1
         self._on_out_of_memory(stage)
         _log.warning("out of memory; batches will be smaller", stage=stage, shape=shape, limit=limit)
-        gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -148,9 +148,8 @@ def main() -> None:
     for batch in BATCHES:
         figures.append(measure(model, batch, asked.turns))
         one = figures[-1]
-        print(
-            f"batch {one.batch:2}: network {one.network_s * 1e3:8.2f} ms, outside {one.outside_s * 1e3:6.2f} ms, {one.share:6.2%}"
-        )
+        network_ms, outside_ms = 1e3 * one.network_s, 1e3 * one.outside_s
+        print(f"batch {one.batch:2}: network {network_ms:8.2f} ms, outside {outside_ms:6.2f} ms, {one.share:6.2%}")
     eighth = next(one.share for one in figures if one.batch == 8)
     print(
         f"outside at batch 8: {eighth:.2%} of the network call; bar {BAR:.0%}: {'met' if eighth <= BAR else 'missed'}"

@@ -142,9 +142,13 @@ def test_pictures_come_in_the_order_in_which_they_were_finished(engine: Engine, 
 def test_a_device_lost_beside_the_steps_ends_the_engine_and_names_the_job(engine: Engine, family: Gated) -> None:
     family.encoder.set()
     guilty = claim_of("lost")
-    with pytest.raises(DeviceLostError) as caught:
-        engine.admit(guilty)  # the thread may be quicker
+
+    def draw() -> None:
+        engine.admit(guilty)  # the thread may have failed before this returns
         turns_until(engine, lambda: False)
+
+    with pytest.raises(DeviceLostError) as caught:
+        draw()
     assert caught.value.job_ids == (guilty.job.id,)
 
 

@@ -2,6 +2,7 @@
 # make up       the whole system on this machine, until Ctrl-C
 # make test     lint, types, import rules, the whole test suite
 # make check    the same without the tests
+# make bench-engine  what a turn of the engine costs outside the network call
 # make format   lay out the code as `make check` wants it
 # make install  only the virtual environment
 #
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help install demo up test check format clean
+.PHONY: help install demo up test check format clean bench-engine
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
@@ -39,6 +40,9 @@ check: $(STAMP)
 # One thread per process: the tests run one after the other, but some of them start several processes of their own.
 test: check
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+bench-engine: $(STAMP)
+	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

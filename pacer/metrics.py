@@ -13,6 +13,7 @@ and expose the whole list; each observes what it does itself, so that sums over 
     pacer_denoise_step_seconds    histogram  worker
     pacer_batch_size              histogram  worker
     pacer_job_nfe                 histogram  worker, at finish
+    pacer_out_of_memory_total     counter    worker
     pacer_schedule_used_total     counter    gateway, at submission
     pacer_queue_depth             gauge      gateway, read from the store at scrape
     pacer_predicted_quality_db    histogram  gateway, at submission
@@ -70,6 +71,8 @@ class Metrics:
     """Labels: model. Requests in one turn."""
     job_nfe: Histogram
     """Labels: model. Network evaluations of a finished job."""
+    out_of_memory: Counter
+    """Labels: model, stage (encode, denoise, decode). Calls made again in parts; each lowers the limit for its like."""
     schedule_used: Counter
     """Labels: schedule, solver, other_model and interpolated (true or false). Jobs submitted."""
     queue_depth: Gauge
@@ -104,6 +107,9 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         denoise_step=histogram("pacer_denoise_step_seconds", "One turn of the batch.", STEP_SECONDS),
         batch_size=histogram("pacer_batch_size", "Requests in one turn of the batch.", BATCH_ROWS),
         job_nfe=histogram("pacer_job_nfe", "Network evaluations of a finished job.", EVALUATIONS),
+        out_of_memory=counter(
+            "pacer_out_of_memory_total", "Calls that ran out of memory and were split.", "model", "stage"
+        ),
         schedule_used=counter(
             "pacer_schedule_used_total",
             "Jobs submitted, by schedule.",

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pacer.control.policies import PolicyName
+
 QualityLevel = Literal["low", "medium", "high"]
 """OpenAI's quality levels that have a step budget."""
 
@@ -68,6 +70,22 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, description="Times that a job is tried before it fails.")
     max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
     slots: int = Field(default=16, ge=1, description="Requests that a worker holds at once; more would idle others.")
+    policy: PolicyName = Field(
+        default="least_slack", description="Which of a worker's requests step first when not all fit into one batch."
+    )
+    aging_s: float = Field(
+        default=30.0, gt=0, description="Seconds after which a request in a worker no longer waits for the policy."
+    )
+    batch_invariant: bool = Field(
+        default=False, description="Whether an image's bits are the same whatever else is in the batch; costs speed."
+    )
+    overlap: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether prompts are encoded and images decoded beside the steps; auto: on a GPU only.",
+    )
+    prompt_cache_bytes: int = Field(
+        default=268_435_456, ge=0, description="Most bytes of encoded prompts that a worker keeps, on its device."
+    )
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(default=0, ge=0, description="Threads of torch on the CPU; 0 leaves torch's choice.")
     embed_metadata: bool = Field(

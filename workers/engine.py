@@ -1,26 +1,42 @@
-"""A worker's compute: admit, step, decode. It knows models and tables, and nothing of queues or threads."""
+"""A worker's compute: admit, step, decode. It knows models and tables, and nothing of queues.
+
+Prompts are encoded and latents decoded in lanes: in the step loop's own thread, or beside it. What a lane has done is
+taken up at the next turn.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacer.control.batcher import Batcher, Request
+from pacer.control.batcher import Batcher
+from pacer.control.policies import POLICIES, Policy
+from pacer.control.requests import Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
+from workers.caching_hooks import refuse_caching_hooks
+from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
-from workers.families.base import Conditioning, Family
+from workers.families.base import Family
+from workers.invariance import InvariantFamily
+from workers.lanes import open_lane
+from workers.memory import BoundedFamily, Shape, Stage
+from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
 
-_REMEMBERED_PROMPTS = 256
+_WAIT_S = 0.1  # longest wait for a lane, so that a stop is heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +69,25 @@ class Turn:
     ended: tuple[Drawn | Failed, ...]
 
 
-@dataclass(slots=True)
+class _Company(NamedTuple):
+    """What is equal among the jobs that step together."""
+
+    shape: Shape
+    alone: str | None  # a job that takes no other with it
+
+
+@dataclass(slots=True, eq=False)
 class _Held:
     claim: Claim
     admitted_s: float
-    encode_s: float
+    encode_s: float = 0.0
+    stepping_s: float = 0.0  # when its prompt was encoded
     step: int = 0
+
+
+class _Encoded(NamedTuple):
+    spec: Spec
+    seconds: float
 
 
 class Engine:
@@ -67,24 +96,52 @@ class Engine:
     Args:
         family: the model.
         slots: most requests held at once.
-        max_rows: most rows of one network call.
+        max_rows: most rows of one network call, where there is memory for them.
         best_effort_slack_s: slack given to jobs without a deadline.
         last_attempt: from which attempt on, at least the second, a job steps alone: if it is the one that brings its
             workers down, it takes no other with it.
+        policy: which requests step first when not all fit into one batch.
+        aging_s: seconds after which a request no longer waits for the policy's favour.
+        batch_invariant: whether a picture's bits must not depend on what else is in the batch.
+        overlap: whether prompts are encoded and latents decoded beside the step loop.
+        prompt_cache_bytes: most bytes of encoded prompts kept.
+        on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
+
+    Raises:
+        CachingHookError: one of the model's networks reuses activations between calls.
     """
 
     def __init__(
-        self, family: Family, *, slots: int, max_rows: int, best_effort_slack_s: float, last_attempt: int = 3
+        self,
+        family: Family,
+        *,
+        slots: int,
+        max_rows: int,
+        best_effort_slack_s: float,
+        last_attempt: int = 3,
+        policy: Policy = POLICIES["least_slack"],
+        aging_s: float = math.inf,
+        batch_invariant: bool = False,
+        overlap: bool = False,
+        prompt_cache_bytes: int = 2**28,
+        on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
     ) -> None:
-        self._family = family
-        self._runner = Runner(family, slots)
-        self._batcher = Batcher(slots, max_rows)
+        refuse_caching_hooks(family)
+        self._bounded = BoundedFamily(family, max_rows, on_out_of_memory)
+        self._family = InvariantFamily(self._bounded) if batch_invariant else self._bounded
+        self._runner = Runner(self._family, slots, invariant=batch_invariant)
+        self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
+        self._slots = slots
         self._best_effort_slack_s = best_effort_slack_s
         self._last_attempt = max(2, last_attempt)
         self._held: dict[str, _Held] = {}
-        self._prompts: OrderedDict[str, Conditioning] = OrderedDict()
+        self._prompts = PromptCache(prompt_cache_bytes)
+        self._encoder = open_lane("encode", family.device, beside=overlap)
+        self._decoder = open_lane("decode", family.device, beside=overlap)
+        self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
+        self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
         self.speed = SpeedMeter()
 
     def __len__(self) -> int:
@@ -93,12 +150,24 @@ class Engine:
     @property
     def free(self) -> int:
         """Jobs that can still be admitted."""
-        return self._batcher.free
+        return self._slots - len(self._held)
+
+    def close(self) -> None:
+        """Begin nothing more beside the step loop."""
+        self._encoder.close()
+        self._decoder.close()
+
+    def _row_limit(self, company: Hashable) -> int:
+        if not isinstance(company, _Company):
+            raise TypeError(f"{company!r} is no company of jobs: this is a bug")
+        return self._family.rows(company.shape)
 
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
         texts = self._family.encode([""])
-        latent = torch.zeros(1, *self._family.latent_shape(width, height), device=self._family.device)
+        shape = self._family.latent_shape(width, height)
+        self._family.prepare(shape, texts)
+        latent = torch.zeros(1, *shape, device=self._family.device)
         self._family.denoise(latent, torch.ones(1, device=self._family.device), texts)
         self._family.decode(latent)
 
@@ -107,22 +176,13 @@ class Engine:
         return tuple((held.claim, held.step) for held in self._held.values())
 
     def admit(self, claim: Claim) -> Failed | None:
-        """Take a job in; says so where it cannot be drawn at all."""
-        started = time.monotonic()
-        try:
-            spec = self._spec(claim.job)
-            self._runner.admit(claim.job.id, spec)
-        except TableError as error:
-            return Failed(claim, ErrorKind.invalid_request, str(error))
-        except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
-            _check_device(error, [claim.job.id])
-            return Failed(claim, ErrorKind.worker_failed, _told(error))
-        rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
-        deadline = started + self._time_left(claim)
-        self._batcher.admit(Request(claim.job.id, self._company(claim, spec), rows, deadline))
-        now = time.monotonic()
-        self._held[claim.job.id] = _Held(claim, now, now - started)
-        self.speed.encoded(now - started)
+        """Take a job in; says so where it is known already that it cannot be drawn at all."""
+        held = _Held(claim, time.monotonic())
+        self._held[claim.job.id] = held
+        encoded = self._encoder.submit(partial(self._encode, claim.job))
+        if encoded.done():
+            return self._seat(held, encoded)
+        self._encoding.append((held, encoded))
         return None
 
     def adopt(self, claim: Claim) -> bool:
@@ -136,25 +196,32 @@ class Engine:
         held.claim = claim
         return True
 
-    def _spec(self, job: Job) -> Spec:
-        positive, negative = self._encode([job.prompt, job.negative_prompt])
+    def _encode(self, job: Job) -> _Encoded:
+        started = time.monotonic()
+        positive, negative = self._prompts.encode([job.prompt, job.negative_prompt], self._family.encode)
         shape = self._family.latent_shape(job.width, job.height)
-        return Spec(job.table.table(), job.guidance_scale, job.seed, shape, positive, negative)
+        spec = Spec(job.table.table(), job.guidance_scale, job.seed, shape, positive, negative)
+        return _Encoded(spec, time.monotonic() - started)
 
-    def _encode(self, prompts: Sequence[str]) -> list[Conditioning]:
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._prompts]
-        if new:
-            self._prompts.update(zip(new, self._family.encode(new), strict=True))
-        for prompt in prompts:
-            self._prompts.move_to_end(prompt)
-        found = [self._prompts[prompt] for prompt in prompts]
-        while len(self._prompts) > _REMEMBERED_PROMPTS:
-            self._prompts.popitem(last=False)
-        return found
-
-    def _company(self, claim: Claim, spec: Spec) -> Hashable:
-        """What is equal among the jobs that step together."""
-        return spec.shape if claim.attempt < self._last_attempt else (claim.job.id, spec.shape)
+    def _seat(self, held: _Held, encoded: Future[_Encoded]) -> Failed | None:
+        """Give an encoded job its slot."""
+        job = held.claim.job
+        try:
+            spec, held.encode_s = encoded.result()
+            self._runner.admit(job.id, spec)
+            self._family.prepare(spec.shape, (spec.positive, spec.negative))
+        except TableError as error:
+            return self._fail(held, ErrorKind.invalid_request, str(error))
+        except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
+            _check_device(error, [job.id])
+            return self._fail(held, ErrorKind.worker_failed, _told(error))
+        rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
+        deadline = held.admitted_s + self._time_left(held.claim)
+        company = _Company(spec.shape, None if held.claim.attempt < self._last_attempt else job.id)
+        self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
+        held.stepping_s = time.monotonic()
+        self.speed.encoded(held.encode_s)
+        return None
 
     def _time_left(self, claim: Claim) -> float:
         waited = (claim.claimed_ms - claim.submitted_ms) / 1000
@@ -166,26 +233,50 @@ class Engine:
         held = self._held.get(job_id)
         if held is None or fence not in (None, held.claim.fence):
             return None
+        # What a lane still does for it is not taken up.
         del self._held[job_id]
         self._batcher.remove(job_id)
-        self._runner.release(job_id)
+        if job_id in self._runner:
+            self._runner.release(job_id)
         return held.claim
 
     def turn(self) -> Turn:
         """One evaluation of the most urgent compatible requests; finished ones come back as pictures."""
+        unseated = self._seat_encoded()
         started = time.monotonic()
         batch = self._batcher.pick(started, self.speed.cost)
-        rows = sum(request.rows[request.step] for request in batch)
+        rows = sum(request.next_rows for request in batch)
+        splits = self._bounded.splits
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
-        if batch:
+        if batch and splits == self._bounded.splits:
             self.speed.stepped(seconds, rows)
         stepped = [request.id for request in batch if request.id in self._held]
         for job_id in stepped:
             self._held[job_id].step += 1
-        finished = [request.id for request in self._batcher.advance(stepped)]
-        drawn = self._decode(finished) if finished else []
-        return Turn(tuple(request.id for request in batch), rows, seconds, (*failed, *drawn))
+        unfinished = self._finish_stepping([request.id for request in self._batcher.advance(stepped)])
+        if not batch:
+            self._wait()
+        ended = (*unseated, *failed, *unfinished, *self._collect())
+        return Turn(tuple(request.id for request in batch), rows, seconds, ended)
+
+    def _wait(self) -> None:
+        """Wait until a lane has done something, where there is nothing to step."""
+        under_way = [future for _, future in (*self._encoding, *self._decoding)]
+        if under_way:
+            wait(cast("list[Future[object]]", under_way), timeout=_WAIT_S, return_when=FIRST_COMPLETED)
+
+    def _seat_encoded(self) -> list[Failed]:
+        failed = []
+        while self._encoding and self._encoding[0][1].done():
+            held, encoded = self._encoding.popleft()
+            if self._is_here(held) and (failure := self._seat(held, encoded)):
+                failed.append(failure)
+        return failed
+
+    def _is_here(self, held: _Held) -> bool:
+        """Whether a job was not dropped meanwhile."""
+        return self._held.get(held.claim.job.id) is held
 
     def _step(self, job_ids: Sequence[str]) -> list[Failed]:
         """Step together; where that raises, step each alone, so that only the guilty fail."""
@@ -197,42 +288,61 @@ class Engine:
             _check_device(error, job_ids)
             if len(job_ids) > 1:
                 return [failure for job_id in job_ids for failure in self._step([job_id])]
-            return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
+            return [self._fail(self._held[job_ids[0]], ErrorKind.worker_failed, _told(error))]
         detail = "The network's output was not finite."
-        return [self._fail(job_id, ErrorKind.not_finite, detail) for job_id in overflowed]
+        return [self._fail(self._held[job_id], ErrorKind.not_finite, detail) for job_id in overflowed]
 
-    def _fail(self, job_id: str, kind: ErrorKind, detail: str) -> Failed:
-        claim = self.drop(job_id)
-        if claim is None:
-            raise RuntimeError(f"job {job_id} failed without being held: this is a bug")
-        return Failed(claim, kind, detail)
+    def _fail(self, held: _Held, kind: ErrorKind, detail: str) -> Failed:
+        if self.drop(held.claim.job.id) is None:
+            raise RuntimeError(f"job {held.claim.job.id} failed without being held: this is a bug")
+        return Failed(held.claim, kind, detail)
 
-    def _decode(self, job_ids: Sequence[str]) -> list[Drawn | Failed]:
-        """Decode together; where that raises, each alone, so that only the guilty fail."""
-        started = time.monotonic()
+    def _finish_stepping(self, job_ids: Sequence[str]) -> list[Failed]:
+        """Send the latents of finished requests to be decoded, and free their slots."""
+        failed = []
+        for start in range(0, len(job_ids), SLICE):
+            part = job_ids[start : start + SLICE]
+            try:
+                latents = self._runner.results(part)
+            except Exception as error:  # noqa: BLE001 -- as in _step
+                _check_device(error, part)
+                failed += [self._fail(self._held[job_id], ErrorKind.worker_failed, _told(error)) for job_id in part]
+                continue
+            for job_id in part:
+                self._runner.release(job_id)
+            decoded = self._decoder.submit(partial(decode, self._family, latents))
+            self._decoding.append(([self._held[job_id] for job_id in part], decoded))
+        return failed
+
+    def _collect(self) -> list[Drawn | Failed]:
+        """What the decoder has done, in the order in which it was asked."""
+        ended: list[Drawn | Failed] = []
+        while self._decoding and self._decoding[0][1].done():
+            slice_, future = self._decoding.popleft()
+            decoded = self._result(slice_, future)
+            self.speed.decoded(decoded.seconds)
+            ended += [
+                self._end(held, picture, decoded)
+                for held, picture in zip(slice_, decoded.pictures, strict=True)
+                if self._is_here(held)
+            ]
+        return ended
+
+    def _result(self, slice_: Sequence[_Held], future: Future[Decoded]) -> Decoded:
         try:
-            latents = self._runner.results(job_ids)
-            pixels = self._family.decode(latents)
-        except Exception as error:  # noqa: BLE001 -- as in _step
-            _check_device(error, job_ids)
-            if len(job_ids) > 1:
-                return [ended for job_id in job_ids for ended in self._decode([job_id])]
-            return [self._fail(job_ids[0], ErrorKind.worker_failed, _told(error))]
-        seconds = (time.monotonic() - started) / len(job_ids)
-        self.speed.decoded(seconds)
-        finite = latents.isfinite().flatten(1).all(1).tolist()
-        return [
-            self._finish(job_id, picture, decode_s=seconds, decoding_s=started)
-            if good
-            else self._fail(job_id, ErrorKind.not_finite, "The last sample was not finite.")
-            for job_id, good, picture in zip(job_ids, finite, pixels, strict=True)
-        ]
+            return future.result()
+        except Exception as error:
+            _check_device(error, [held.claim.job.id for held in slice_])
+            raise
 
-    def _finish(self, job_id: str, picture: NDArray[np.uint8], *, decode_s: float, decoding_s: float) -> Drawn:
-        held = self._held.pop(job_id)
-        self._runner.release(job_id)
-        denoise_s = decoding_s - held.admitted_s
-        return Drawn(held.claim, picture, held.encode_s, denoise_s, decode_s)
+    def _end(self, held: _Held, picture: NDArray[np.uint8] | Exception | None, decoded: Decoded) -> Drawn | Failed:
+        if picture is None:
+            return self._fail(held, ErrorKind.not_finite, "The last sample was not finite.")
+        if isinstance(picture, Exception):
+            return self._fail(held, ErrorKind.worker_failed, _told(picture))
+        del self._held[held.claim.job.id]
+        denoise_s = decoded.started_s - held.stepping_s
+        return Drawn(held.claim, picture, held.encode_s, denoise_s, decoded.seconds)
 
 
 def _check_device(error: Exception, job_ids: Sequence[str]) -> None:

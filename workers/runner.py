@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.table import Table
 from workers.families.base import Conditioning, Family
 from workers.slots import SlotPool
+from workers.table_rows import Rows, TableRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +41,20 @@ class Spec:
     negative: Conditioning
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seat:
-    """A request in its slot. `step` counts the evaluations done; the runner alone sets it."""
+    """A request in its slot."""
 
     spec: Spec
     slot: int
-    rows: Tensor  # X, shape (E + 1, B + E), float32
-    guidance: Tensor  # g of each evaluation, shape (E,), float32
-    step: int = 0
 
-    @property
-    def columns(self) -> int:
-        """History columns filled: the base latents and the outputs so far."""
-        return len(self.spec.table.base) + self.step
 
-    @property
-    def fresh(self) -> bool:
-        """Whether this step evaluates the unconditional output."""
-        return self.spec.guidance_scale != 1.0 and self.spec.table.uncond[self.step] == "fresh"
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What requests of one latent shape have in common: the pool of their histories, and their tables by slot."""
 
-    @property
-    def guided(self) -> bool:
-        """Whether this step mixes in an unconditional output, fresh or reused."""
-        return self.spec.guidance_scale != 1.0 and self.spec.table.uncond[self.step] != "skipped"
+    pool: SlotPool
+    tables: TableRows
 
 
 class Runner:
@@ -70,16 +63,21 @@ class Runner:
     Args:
         family: the model.
         slots: most requests held at once, per latent shape.
+        invariant: whether a request's bits must not depend on its company; the family must see to its own part.
     """
 
-    def __init__(self, family: Family, slots: int) -> None:
+    def __init__(self, family: Family, slots: int, *, invariant: bool = False) -> None:
         self._family = family
         self._slots = slots
-        self._pools: dict[tuple[int, ...], SlotPool] = {}
+        self._invariant = invariant
+        self._rooms: dict[tuple[int, ...], _Room] = {}
         self._seats: dict[str, _Seat] = {}
 
     def __len__(self) -> int:
         return len(self._seats)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._seats
 
     def admit(self, request_id: str, spec: Spec) -> None:
         """Take a request in: a zeroed slot, its base latents drawn from its seed.
@@ -91,18 +89,18 @@ class Runner:
             raise ValueError(f"request {request_id!r} is admitted already")
         if "image" in spec.table.base:
             raise ValueError("tables that start from an image need one, and none was given")
-        device = self._family.device
-        bases = _base_latents(spec).to(device)
-        rows = torch.from_numpy(spec.table.X.astype("float32")).to(device)
-        guidance = torch.from_numpy(spec.table.guidance(spec.guidance_scale).astype("float32")).to(device)
-        slot = self._pool(spec.shape).take(bases, columns=len(bases) + spec.table.evaluations_count)
-        self._seats[request_id] = _Seat(spec, slot, rows, guidance)
+        bases = _base_latents(spec).to(self._family.device)
+        room = self._room(spec.shape)
+        slot = room.pool.take(bases, columns=len(bases) + spec.table.evaluations_count)
+        room.tables.put(slot, spec.table, spec.guidance_scale)
+        self._seats[request_id] = _Seat(spec, slot)
 
-    def _pool(self, shape: tuple[int, ...]) -> SlotPool:
-        if shape not in self._pools:
-            self._pools = {known: pool for known, pool in self._pools.items() if not pool.idle}
-            self._pools[shape] = SlotPool(self._slots, shape, self._family.device)
-        return self._pools[shape]
+    def _room(self, shape: tuple[int, ...]) -> _Room:
+        if shape not in self._rooms:
+            self._rooms = {known: room for known, room in self._rooms.items() if not room.pool.idle}
+            pool = SlotPool(self._slots, shape, self._family.device, invariant=self._invariant)
+            self._rooms[shape] = _Room(pool, TableRows(self._slots))
+        return self._rooms[shape]
 
     @torch.inference_mode()
     def step(self, request_ids: Sequence[str]) -> frozenset[str]:
@@ -111,65 +109,59 @@ class Runner:
         Returns:
             The ids whose output is not finite; their company is unharmed.
         """
-        seats = [self._seats[request_id] for request_id in request_ids]
-        pool, slots = self._pools[seats[0].spec.shape], self._slot_index(seats)
-        outputs = self._evaluate(seats, pool, self._combine(seats, pool, slots))
-        columns = torch.tensor([seat.columns for seat in seats], device=self._family.device)
-        pool.write(slots, columns, outputs)
-        for seat in seats:
-            seat.step += 1
+        seats, room, slots, rows = self._at(request_ids)
+        index = self._on_device(slots)
+        samples = room.pool.combine(index, self._on_device(rows.weights))
+        outputs = self._guide(room.pool, index, rows, *self._evaluate(seats, rows, samples))
+        room.pool.write(index, self._on_device(rows.columns), outputs)
+        room.tables.advance(slots)
         finite = torch.isfinite(outputs).flatten(1).all(dim=1).tolist()
         return frozenset(name for name, good in zip(request_ids, finite, strict=True) if not good)
 
-    def _slot_index(self, seats: Sequence[_Seat]) -> Int64[Tensor, "n"]:
-        return torch.tensor([seat.slot for seat in seats], device=self._family.device)
+    def _at(self, request_ids: Sequence[str]) -> tuple[list[_Seat], _Room, NDArray[np.int64], Rows]:
+        seats = [self._seats[request_id] for request_id in request_ids]
+        room = self._rooms[seats[0].spec.shape]
+        slots = np.array([seat.slot for seat in seats])
+        return seats, room, slots, room.tables.at(slots)
 
-    def _combine(
-        self, seats: Sequence[_Seat], pool: SlotPool, slots: Int64[Tensor, "n"]
-    ) -> Float32[Tensor, "n *latent"]:
-        """The sample of each request at its step, X[k] @ H."""
-        longest = max(seat.columns for seat in seats)
-        rows = torch.zeros(len(seats), longest, device=self._family.device)
-        for row, seat in zip(rows, seats, strict=True):
-            row[: seat.columns] = seat.rows[seat.step, : seat.columns]
-        return pool.combine(slots, rows)
+    def _on_device(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._family.device)
 
     def _evaluate(
-        self, seats: Sequence[_Seat], pool: SlotPool, samples: Float32[Tensor, "n *latent"]
-    ) -> Float32[Tensor, "n *latent"]:
-        """The guided output of each request: conditional rows first, then the fresh unconditional ones."""
-        device = self._family.device
-        tables = [seat.spec.table for seat in seats]
-        scale = torch.tensor([float(table.c[seat.step]) for table, seat in zip(tables, seats, strict=True)])
-        times = torch.tensor([float(table.t[seat.step]) for table, seat in zip(tables, seats, strict=True)])
-        fresh = [i for i, seat in enumerate(seats) if seat.fresh]
-        order = torch.tensor([*range(len(seats)), *fresh])
-        inputs = samples * scale.to(device).reshape(-1, *(1,) * (samples.ndim - 1))
-        texts = [seat.spec.positive for seat in seats] + [seats[i].spec.negative for i in fresh]
-        outputs = self._family.denoise(inputs[order.to(device)], times[order].to(device), texts)
-        if fresh:
-            pool.keep_unconditional(self._slot_index([seats[i] for i in fresh]), outputs[len(seats) :])
-        return self._guide(seats, pool, outputs[: len(seats)])
+        self, seats: Sequence[_Seat], rows: Rows, samples: Float32[Tensor, "n *latent"]
+    ) -> tuple[Float32[Tensor, "n *latent"], Float32[Tensor, "fresh *latent"]]:
+        """One network call: the conditional output of each request, then the unconditional ones asked for afresh."""
+        fresh = np.flatnonzero(rows.fresh)
+        order = self._on_device(np.concatenate([np.arange(len(seats)), fresh]))
+        scale = self._on_device(rows.scale).reshape(-1, *(1,) * (samples.ndim - 1))
+        texts = [seat.spec.positive for seat in seats] + [seats[int(i)].spec.negative for i in fresh]
+        outputs = self._family.denoise((samples * scale)[order], self._on_device(rows.time)[order], texts)
+        return outputs[: len(seats)], outputs[len(seats) :]
 
     def _guide(
-        self, seats: Sequence[_Seat], pool: SlotPool, conditional: Float32[Tensor, "n *latent"]
+        self,
+        pool: SlotPool,
+        slots: Int64[Tensor, "n"],
+        rows: Rows,
+        conditional: Float32[Tensor, "n *latent"],
+        fresh: Float32[Tensor, "fresh *latent"],
     ) -> Float32[Tensor, "n *latent"]:
-        guided = [i for i, seat in enumerate(seats) if seat.guided]
-        if not guided:
+        """The guided outputs, with an unconditional one of now or of before as each row says."""
+        if not rows.guided.any():
             return conditional
-        chosen = [seats[i] for i in guided]
-        index = torch.tensor(guided, device=self._family.device)
-        guidance = torch.stack([seat.guidance[seat.step] for seat in chosen])
-        unconditional = pool.unconditional(self._slot_index(chosen))
+        if len(fresh):
+            pool.keep_unconditional(slots[self._on_device(np.flatnonzero(rows.fresh))], fresh)
+        guided = self._on_device(np.flatnonzero(rows.guided))
+        guidance = self._on_device(rows.guidance)[guided]
         mixed = conditional.clone()
-        mixed[index] = self._family.combine(conditional[index], unconditional, guidance)
+        mixed[guided] = self._family.combine(conditional[guided], pool.unconditional(slots[guided]), guidance)
         return mixed
 
     @torch.inference_mode()
     def results(self, request_ids: Sequence[str]) -> Float32[Tensor, "n *latent"]:
         """The samples of requests at their present step, the final latents once all are done."""
-        seats = [self._seats[request_id] for request_id in request_ids]
-        return self._combine(seats, self._pools[seats[0].spec.shape], self._slot_index(seats))
+        _, room, slots, rows = self._at(request_ids)
+        return room.pool.combine(self._on_device(slots), self._on_device(rows.weights))
 
     def release(self, request_id: str) -> None:
         """Let a request go and free its slot.
@@ -178,7 +170,7 @@ class Runner:
             KeyError: it is not here.
         """
         seat = self._seats.pop(request_id)
-        self._pools[seat.spec.shape].give_back(seat.slot)
+        self._rooms[seat.spec.shape].pool.give_back(seat.slot)
 
 
 def _base_latents(spec: Spec) -> Float32[Tensor, "bases *latent"]:

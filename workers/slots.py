@@ -18,9 +18,11 @@ class SlotPool:
         slots: most requests held at once.
         shape: of one latent.
         device: where the histories live.
+        invariant: whether a combination's bits must not depend on which others are computed with it.
     """
 
-    def __init__(self, slots: int, shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, slots: int, shape: tuple[int, ...], device: torch.device, *, invariant: bool = False) -> None:
+        self._invariant = invariant
         self._history = torch.zeros((slots, _SMALLEST_HISTORY, *shape), device=device)
         self._unconditional = torch.zeros((slots, *shape), device=device)
         self._free = list(range(slots))[::-1]
@@ -48,10 +50,11 @@ class SlotPool:
         return self._free.pop()
 
     def _grow(self, columns: int) -> None:
-        """At least double the columns, so that growth stays rare."""
+        """At least double the columns, so that growth stays rare; always whole blocks."""
         slots, have, *shape = self._history.shape
         if columns > have:
-            longer = self._history.new_zeros((slots, max(columns, 2 * have), *shape))
+            blocks = -(-max(columns, 2 * have) // _SMALLEST_HISTORY)
+            longer = self._history.new_zeros((slots, blocks * _SMALLEST_HISTORY, *shape))
             longer[:, :have] = self._history
             self._history = longer
 
@@ -70,7 +73,28 @@ class SlotPool:
             slots: whose histories.
             rows: coefficients, zero where a slot has no column yet.
         """
+        if self._invariant:
+            return self._combine_in_blocks(slots, rows)
         return torch.einsum("nl,nl...->n...", rows, self._history[slots, : rows.shape[1]])
+
+    def _combine_in_blocks(
+        self, slots: Int64[Tensor, "n"], rows: Float32[Tensor, "n columns"]
+    ) -> Float32[Tensor, "n ..."]:
+        """The same for all slots at once, over one block of columns after the other.
+
+        Every product has the same shape whoever is in the batch. What the longest history adds to the others is blocks
+        of zeros, which change no bit of a sum.
+        """
+        everyone = len(self._history)
+        blocks = -(-rows.shape[1] // _SMALLEST_HISTORY)
+        weights = rows.new_zeros((everyone, blocks * _SMALLEST_HISTORY))
+        weights[slots, : rows.shape[1]] = rows
+        total = torch.zeros_like(self._history[:, 0])
+        for weight, history in zip(
+            weights.split(_SMALLEST_HISTORY, dim=1), self._history.split(_SMALLEST_HISTORY, dim=1), strict=False
+        ):
+            total += torch.einsum("nl,nl...->n...", weight, history)
+        return total[slots]
 
     def keep_unconditional(self, slots: Int64[Tensor, "n"], values: Float32[Tensor, "n ..."]) -> None:
         """Remember the latest unconditional outputs of slots."""

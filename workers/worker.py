@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from pacer.control.policies import POLICIES
 from pacer.errors import PacerError
 from pacer.jobs.messages import Claim, Progress
 from pacer.jobs.worker_queue import WorkerQueue
@@ -54,6 +55,12 @@ class Worker:
             max_rows=settings.max_batch_rows,
             best_effort_slack_s=settings.best_effort_slack_s,
             last_attempt=settings.max_attempts,
+            policy=POLICIES[settings.policy],
+            aging_s=settings.aging_s,
+            batch_invariant=settings.batch_invariant,
+            overlap=settings.overlap == "on" or (settings.overlap == "auto" and family.device.type != "cpu"),
+            prompt_cache_bytes=settings.prompt_cache_bytes,
+            on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
@@ -110,6 +117,7 @@ class Worker:
     def _leave(self) -> None:
         """Hand in what is drawn, give the rest back, and go; leases do it where the store is away."""
         self._intake.stop()
+        self._engine.close()
         self._delivery.close()
         self._give_back(self._ours())
         self._beat.stop()
@@ -136,8 +144,9 @@ class Worker:
         if not len(self._engine):
             return
         turn = self._engine.turn()
-        self._metrics.denoise_step.labels(self._model).observe(turn.seconds)
-        self._metrics.batch_size.labels(self._model).observe(len(turn.stepped))
+        if turn.stepped:
+            self._metrics.denoise_step.labels(self._model).observe(turn.seconds)
+            self._metrics.batch_size.labels(self._model).observe(len(turn.stepped))
         self._note_steps()
         for ended in turn.ended:
             self._intake.make_room(1)

@@ -5,63 +5,48 @@ Rows are batched, not requests: a guided step with a fresh unconditional output 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 
+from pacer.control.policies import POLICIES, Policy
+from pacer.control.requests import Request
 from pacer.control.turns import TurnCost
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request between two steps.
-
-    Attributes:
-        id: its name, unique among those admitted.
-        key: what must be equal among requests that share a network call.
-        rows: network rows of each of its E evaluations, each >= 1.
-        deadline_s: when it must be done, on the clock that `pick` is given.
-        step: evaluations done, 0..E; set by the batcher.
-    """
-
-    id: str
-    key: Hashable
-    rows: tuple[int, ...]
-    deadline_s: float
-    step: int = 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether all of its evaluations are done."""
-        return self.step >= len(self.rows)
-
-    @property
-    def turns_left(self) -> int:
-        """Evaluations that it still needs."""
-        return len(self.rows) - self.step
-
-    @property
-    def rows_left(self) -> int:
-        """Network rows that it still needs."""
-        return sum(self.rows[self.step :])
+RowLimit = Callable[[Hashable], int]
+"""Most rows of one network call, by what the requests of a batch have in common."""
 
 
 class Batcher:
-    """Holds the admitted requests; picks, at each turn, the compatible set with the least slack.
+    """Holds the admitted requests; picks, at each turn, the most urgent and those compatible with it.
+
+    Whatever the policy, none is starved: from `aging_s` on, the request that has been here longest takes the lead in
+    the turn after any in which it was passed over.
 
     Args:
         slots: most requests held at once.
-        max_rows: most rows of one network call; a single request may exceed it, alone.
+        max_rows: most rows of one network call, the same for all or by key; a single request may exceed it, alone.
+        policy: the order of requests.
+        aging_s: seconds after which a request no longer waits for its policy's favour.
 
     Raises:
         ValueError: slots or max_rows below 1.
     """
 
-    def __init__(self, slots: int, max_rows: int) -> None:
-        if slots < 1 or max_rows < 1:
+    def __init__(
+        self,
+        slots: int,
+        max_rows: int | RowLimit,
+        policy: Policy = POLICIES["least_slack"],
+        aging_s: float = float("inf"),
+    ) -> None:
+        if slots < 1 or (isinstance(max_rows, int) and max_rows < 1):
             raise ValueError(f"slots and max_rows must be at least 1, are {slots} and {max_rows}")
         self._slots = slots
-        self._max_rows = max_rows
+        self._max_rows: RowLimit = (lambda _key: max_rows) if isinstance(max_rows, int) else max_rows
+        self._policy = policy
+        self._aging_s = aging_s
         self._requests: dict[str, Request] = {}
+        self._stepped: frozenset[str] = frozenset()  # in the last turn
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -94,19 +79,28 @@ class Batcher:
         self._requests[request.id] = request
 
     def pick(self, now_s: float, cost: TurnCost) -> tuple[Request, ...]:
-        """The next batch: the request with the least slack, and those compatible with it, by slack.
-
-        Slack is deadline - now - predicted remaining time; ties go to the earlier admitted.
+        """The next batch: the most urgent request, and those compatible with it, by urgency.
 
         Args:
             now_s: the time now.
             cost: of a turn, predicted.
         """
-        order = sorted(self._requests.values(), key=lambda request: _slack(request, now_s, cost))
+        urgency = self._policy.urgency
+        order = sorted(self._requests.values(), key=lambda request: urgency(request, now_s, cost))
+        order = [*self._passed_over(now_s), *order]
         if not order:
             return ()
-        leader = order[0]
-        return _fill([request for request in order if request.key == leader.key], self._max_rows)
+        key = order[0].key
+        company = {request.id: request for request in order if request.key == key}
+        batch = _fill(tuple(company.values()), self._max_rows(key))
+        return _in_time(batch, now_s, cost) if self._policy.minds_deadlines else batch
+
+    def _passed_over(self, now_s: float) -> Sequence[Request]:
+        """The request that has been here longest, if it has aged and did not step in the last turn."""
+        oldest = next(iter(self._requests.values()), None)
+        if oldest is None or oldest.id in self._stepped or now_s - oldest.admitted_s < self._aging_s:
+            return ()
+        return (oldest,)
 
     def advance(self, ids: Iterable[str]) -> tuple[Request, ...]:
         """Count one evaluation for each id; returns those now finished, which leave.
@@ -114,8 +108,9 @@ class Batcher:
         Raises:
             KeyError: an id is not admitted.
         """
-        finished = []
-        for request_id in ids:
+        finished, stepped = [], list(ids)
+        self._stepped = frozenset(stepped)
+        for request_id in stepped:
             request = self._requests[request_id]
             moved = replace(request, step=request.step + 1)
             if moved.finished:
@@ -130,18 +125,35 @@ class Batcher:
         return self._requests.pop(request_id, None)
 
 
-def _slack(request: Request, now_s: float, cost: TurnCost) -> float:
-    return request.deadline_s - now_s - cost.seconds(request.turns_left, request.rows_left)
-
-
 def _fill(order: Sequence[Request], max_rows: int) -> tuple[Request, ...]:
     """The longest prefix whose next steps fit into max_rows; always the first."""
     chosen: list[Request] = []
     used = 0
     for request in order:
-        rows = request.rows[request.step]
-        if chosen and used + rows > max_rows:
+        if chosen and used + request.next_rows > max_rows:
             break
         chosen.append(request)
-        used += rows
+        used += request.next_rows
     return tuple(chosen)
+
+
+def _in_time(batch: Sequence[Request], now_s: float, cost: TurnCost) -> tuple[Request, ...]:
+    """The longest prefix so small that each of it that can be in time alone is in time in turns of its size.
+
+    A turn lasts the longer the more rows it has. Were every batch filled, each of its members would take as long as
+    the whole batch, and under load most would be late that could have been in time one after the other.
+    """
+    rows = sum(request.next_rows for request in batch)
+    slowest = [_slowest_turn_s(request, now_s, cost) for request in batch]
+    count = len(batch)
+    while count > 1 and cost.seconds(1, rows) > min(slowest[:count]):
+        count -= 1
+        rows -= batch[count].next_rows
+    return tuple(batch[:count])
+
+
+def _slowest_turn_s(request: Request, now_s: float, cost: TurnCost) -> float:
+    """How long the turns may last with which it is in time, seconds; any length if it will be late anyway."""
+    if request.slack_s(now_s, cost) < 0:
+        return float("inf")
+    return (request.deadline_s - now_s) / request.turns_left

@@ -16,6 +16,7 @@ EXPECTED = {
     "pacer_denoise_step_seconds": {"model"},
     "pacer_batch_size": {"model"},
     "pacer_job_nfe": {"model"},
+    "pacer_out_of_memory_total": {"model", "stage"},
     "pacer_schedule_used_total": {"schedule", "solver", "other_model", "interpolated"},
     "pacer_queue_depth": {"model"},
     "pacer_predicted_quality_db": {"model"},
@@ -32,6 +33,7 @@ def touched():
     made = make_metrics("worker")
     made.jobs.labels("m", "completed").inc()
     made.schedule_used.labels("m/euler/4", "euler", "false", "false").inc()
+    made.out_of_memory.labels("m", "denoise").inc()
     made.queue_depth.labels("m").set(3)
     made.stage.labels("m", "encode").observe(0.1)
     for each in (made.job_e2e, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):

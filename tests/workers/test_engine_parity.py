@@ -16,6 +16,7 @@ from diffusers import (
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pacer.control.policies import POLICIES
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Claim, Job, Plan, TableMessage
 from tests.workers.conftest import load_stock
@@ -93,7 +94,8 @@ def test_whatever_the_batcher_chooses_each_job_gets_what_the_stock_pipeline_draw
     tiny_folder: Path, stock: StableDiffusion3Pipeline
 ) -> None:
     family, rng = Recording(load_stock(tiny_folder)), np.random.default_rng(0)
-    engine = Engine(family, slots=SLOTS, max_rows=MAX_ROWS, best_effort_slack_s=60.0)
+    # Of all policies the one under which most requests pause.
+    engine = Engine(family, slots=SLOTS, max_rows=MAX_ROWS, best_effort_slack_s=60.0, policy=POLICIES["edf"])
     wishes = {}
     for place, steps in enumerate(rng.permutation(np.arange(1, 21)).tolist()):
         # Most of those that come later are in more of a hurry, so that those before them have to pause.

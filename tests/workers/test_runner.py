@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.compile import compile_table
-from schedules.table import Table, UncondMode
+from schedules.table import UNCOND_MODES, Table, UncondMode
 from workers.families.base import Conditioning, classifier_free
 from workers.runner import Runner, Spec
 
@@ -104,6 +106,31 @@ def test_each_request_gets_what_the_definition_says() -> None:
     }
     for name, result in run(asked).items():
         expected = by_hand(asked[name])
+        assert float((result - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max())), name
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(UNCOND_MODES), min_size=1, max_size=6).filter(
+                lambda modes: "reused" not in modes or "fresh" in modes[: modes.index("reused")]
+            ),
+            st.sampled_from([1.0, 1.5, 4.0]),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_whatever_is_reused_or_skipped_around_it_each_request_gets_its_own(
+    asked: list[tuple[list[UncondMode], float]],
+) -> None:
+    specs = {
+        f"r{place}": spec(len(modes), seed=place, guidance=guidance, modes=tuple(modes))
+        for place, (modes, guidance) in enumerate(asked)
+    }
+    for name, result in run(specs).items():
+        expected = by_hand(specs[name])
         assert float((result - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max())), name
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pacer.control.batcher import Batcher, Request
+from pacer.control.batcher import Batcher
+from pacer.control.requests import Request
 from pacer.control.turns import TurnCost
 
 SLOTS, MAX_ROWS, COST = 6, 5, TurnCost(0.0, 0.1)

@@ -63,6 +63,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         latent_shape=family.latent_shape(width, height),
         device=family.device,
         field=lambda texts: _field(family, texts),
+        negative_field=lambda texts: _field(family, texts, negative=True),
         decode=family.decode,
         prompts=prompts,
         score=task_scores if loaded.id == SHAPES else None,
@@ -79,9 +80,9 @@ def _prompts(model: str, path: Path | None) -> PromptSource:
     raise ValueError(f"prompts: {model} has none of its own; give a file of prompts, one a line")
 
 
-def _field(family: Family, prompts: Sequence[str]) -> Field:
+def _field(family: Family, prompts: Sequence[str], *, negative: bool = False) -> Field:
     known = dict.fromkeys(prompts)
-    encoded = dict(zip(known, family.encode(list(known)), strict=True))
+    encoded = dict(zip(known, family.encode(list(known), negative=negative), strict=True))
     conditioning = [encoded[prompt] for prompt in prompts]
 
     def field(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:

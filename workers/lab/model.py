@@ -34,10 +34,11 @@ class LabModel:
         field: from prompts, one for each seed, to the network under them.
         decode: from latents (B, *latent) to pixels (B, height, width, 3), uint8 sRGB.
         prompts: where prompts come from.
-        paint: the same pictures before they are rounded, shape (B, 3, height, width), float32 from 0 to 255; where the
-            family gives them.
         score: from prompts and pixels to each picture's score, shape (n,), whose mean is the share of tasks solved, in
             0..1; where a program can judge that.
+        negative_field: as `field`, with negative prompts, where a family encodes these in its own way.
+        paint: the pictures of `decode` before they are rounded, shape (B, 3, height, width), float32 from 0 to 255;
+            where the family gives them.
         combine: how the guided output is made.
     """
 
@@ -53,6 +54,7 @@ class LabModel:
     decode: Callable[[Tensor], Pixels]
     prompts: PromptSource
     score: Callable[[Sequence[str], Pixels], FloatArray] | None = None
+    negative_field: Callable[[Sequence[str]], Field] | None = None
     paint: Callable[[Tensor], Tensor] | None = None
     combine: Combine = classifier_free
 
@@ -62,7 +64,7 @@ class LabModel:
         return SearchProblem(
             noise=seeds.noise(self.latent_shape).to(self.device),
             conditional=self.field(seeds.prompts),
-            unconditional=self.field([""] * len(seeds.prompts)) if guided else None,
+            unconditional=(self.negative_field or self.field)([""] * len(seeds.prompts)) if guided else None,
             guidance_scale=guidance_scale,
             combine=self.combine,
             batch=batch,

@@ -97,13 +97,9 @@ class BoundedFamily:
         """As the family says."""
         return self._family.latent_shape(width, height)
 
-    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
+    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
         """As the family does."""
-
-        def encoded(part: slice) -> list[Conditioning]:
-            return self._family.encode(prompts[part], negative=negative)
-
-        parts = self._in_parts("encode", (), _MOST_PROMPTS, len(prompts), encoded)
+        parts = self._in_parts("encode", (), _MOST_PROMPTS, len(prompts), lambda s: self._family.encode(prompts[s]))
         return [conditioning for part in parts for conditioning in part]
 
     def denoise(

@@ -12,10 +12,6 @@ _ENTRY_BYTES = 256
 """What an entry takes beside its tensors, about."""
 
 
-_Asked = tuple[str, bool]
-"""A prompt, and whether it is a negative one."""
-
-
 class PromptCache:
     """The conditionings of one model's prompts, least recently used first out; for one thread at a time.
 
@@ -25,7 +21,7 @@ class PromptCache:
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
-        self._kept: OrderedDict[_Asked, Conditioning] = OrderedDict()
+        self._kept: OrderedDict[str, Conditioning] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -37,32 +33,22 @@ class PromptCache:
         return self._bytes
 
     def encode(
-        self,
-        prompts: Sequence[str],
-        encode: Callable[[Sequence[str]], Sequence[Conditioning]],
-        *,
-        negative: bool = False,
+        self, prompts: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Conditioning]]
     ) -> list[Conditioning]:
-        """One conditioning for each prompt; `encode` is called once with those that are not kept, if any.
-
-        Args:
-            prompts: what to encode.
-            encode: the family's way to do it.
-            negative: whether these are negative prompts, which some families encode in another way.
-        """
-        found = {prompt: self._kept[prompt, negative] for prompt in prompts if (prompt, negative) in self._kept}
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
+        """One conditioning for each prompt; `encode` is called once with those that are not kept, if any."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
+        found = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}
         if new:
             found |= zip(new, encode(new), strict=True)
         for prompt, conditioning in found.items():
-            self._keep((prompt, negative), conditioning)
+            self._keep(prompt, conditioning)
         return [found[prompt] for prompt in prompts]
 
-    def _keep(self, asked: _Asked, conditioning: Conditioning) -> None:
-        if asked not in self._kept:
+    def _keep(self, prompt: str, conditioning: Conditioning) -> None:
+        if prompt not in self._kept:
             self._bytes += _size(conditioning)
-        self._kept[asked] = conditioning
-        self._kept.move_to_end(asked)
+        self._kept[prompt] = conditioning
+        self._kept.move_to_end(prompt)
         while self._bytes > self._capacity_bytes:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
 

@@ -28,7 +28,7 @@ from schedules.table import TableError
 from workers.caching_hooks import refuse_caching_hooks
 from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
-from workers.families.base import Family
+from workers.families.base import Family, hand_over_guidance
 from workers.invariance import InvariantFamily
 from workers.lanes import open_lane
 from workers.memory import BoundedFamily, Shape, Stage
@@ -198,9 +198,13 @@ class Engine:
 
     def _encode(self, job: Job) -> _Encoded:
         started = time.monotonic()
-        positive, negative = self._prompts.encode([job.prompt, job.negative_prompt], self._family.encode)
+        texts = [
+            self._prompts.encode(self._family, job.prompt, negative=False),
+            self._prompts.encode(self._family, job.negative_prompt, negative=True),
+        ]
+        (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale)
         shape = self._family.latent_shape(job.width, job.height)
-        spec = Spec(job.table.table(), job.guidance_scale, job.seed, shape, positive, negative)
+        spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative)
         return _Encoded(spec, time.monotonic() - started)
 
     def _seat(self, held: _Held, encoded: Future[_Encoded]) -> Failed | None:

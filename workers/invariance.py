@@ -56,9 +56,9 @@ class InvariantFamily:
         """As the family says."""
         return self._family.latent_shape(width, height)
 
-    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
         """Each prompt alone."""
-        return [conditioning for prompt in prompts for conditioning in self._family.encode([prompt])]
+        return [text for prompt in prompts for text in self._family.encode([prompt], negative=negative)]
 
     def denoise(
         self, x: Float32[Tensor, "rows *latent"], t: Float32[Tensor, "rows"], conditioning: Sequence[Conditioning]

@@ -97,9 +97,13 @@ class BoundedFamily:
         """As the family says."""
         return self._family.latent_shape(width, height)
 
-    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
         """As the family does."""
-        parts = self._in_parts("encode", (), _MOST_PROMPTS, len(prompts), lambda s: self._family.encode(prompts[s]))
+
+        def encode_part(part: slice) -> list[Conditioning]:
+            return self._family.encode(prompts[part], negative=negative)
+
+        parts = self._in_parts("encode", (), _MOST_PROMPTS, len(prompts), encode_part)
         return [conditioning for part in parts for conditioning in part]
 
     def denoise(

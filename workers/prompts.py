@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 
 from workers.conditioning import size_bytes
-from workers.families.base import Conditioning
+from workers.families.base import Conditioning, Family
 
 _ENTRY_BYTES = 256
 """What an entry takes beside its tensors, about."""
@@ -21,7 +20,7 @@ class PromptCache:
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
-        self._kept: OrderedDict[str, Conditioning] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], Conditioning] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -32,23 +31,19 @@ class PromptCache:
         """Bytes kept."""
         return self._bytes
 
-    def encode(
-        self, prompts: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Conditioning]]
-    ) -> list[Conditioning]:
-        """One conditioning for each prompt; `encode` is called once with those that are not kept, if any."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._kept]
-        found = {prompt: self._kept[prompt] for prompt in prompts if prompt in self._kept}
-        if new:
-            found |= zip(new, encode(new), strict=True)
-        for prompt, conditioning in found.items():
-            self._keep(prompt, conditioning)
-        return [found[prompt] for prompt in prompts]
+    def encode(self, family: Family, prompt: str, *, negative: bool) -> Conditioning:
+        """The conditioning of a prompt, or of a negative prompt, encoded if it is not kept."""
+        key = prompt, negative
+        if key not in self._kept:
+            (conditioning,) = family.encode([prompt], negative=negative)
+            self._keep(key, conditioning)
+            return conditioning
+        self._kept.move_to_end(key)
+        return self._kept[key]
 
-    def _keep(self, prompt: str, conditioning: Conditioning) -> None:
-        if prompt not in self._kept:
-            self._bytes += _size(conditioning)
-        self._kept[prompt] = conditioning
-        self._kept.move_to_end(prompt)
+    def _keep(self, key: tuple[str, bool], conditioning: Conditioning) -> None:
+        self._kept[key] = conditioning
+        self._bytes += _size(conditioning)
         while self._bytes > self._capacity_bytes:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
 

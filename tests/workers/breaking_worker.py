@@ -12,8 +12,8 @@ from torch import Tensor
 
 from app import logs
 from pacer.settings import Settings
-from workers import models
 from workers.cli import main
+from workers.families.registry import FamilyEntry
 from workers.families.sd3 import Sd3Family, Sd3Text
 
 FOLDER, BREAK = sys.argv[1], Path(sys.argv[2])
@@ -27,8 +27,7 @@ class Breaking(Sd3Family):
         return super().denoise(x, t, conditioning)
 
 
-stock, _, optional = models._FAMILIES["StableDiffusion3Pipeline"]
-models._FAMILIES["StableDiffusion3Pipeline"] = stock, Breaking, optional
+FamilyEntry.load_adapter = lambda _entry: Breaking  # type: ignore[method-assign]
 settings = Settings()
 logs.configure(settings)
 sys.exit(main(settings, FOLDER))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,8 @@ class Breaking(Field):
         super().__init__()
         self.stage = stage
 
-    def encode(self, prompts: list[str]) -> list[float]:  # type: ignore[override]
-        texts = super().encode(prompts)
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[float]:  # type: ignore[override]
+        texts = super().encode(prompts, negative=negative)
         if self.stage == "encode" and 7.0 in texts:
             raise LOST
         return texts

@@ -1,5 +1,8 @@
 """The engine: what fails, fails alone; what is claimed again, goes on."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -96,3 +99,43 @@ def test_a_dropped_job_leaves_no_trace(engine: Engine) -> None:
     engine.turn()
     assert engine.drop(claim.job.id) == claim
     assert (len(engine), engine.free, engine.turn().stepped) == (0, 8, ())
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A text of a network that takes the guidance scale as an input."""
+
+    number: float
+    guidance: float | None = 1.0
+
+    def with_guidance(self, scale: float) -> "Embedding":
+        return replace(self, guidance=scale)
+
+
+class Embedded(Field):
+    """Takes the scale into its network; notes rows, scales, and which prompts were negative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales: set[float | None] = set()
+        self.negative: list[str] = []
+
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Embedding]:
+        self.negative += prompts if negative else ()
+        return [Embedding(float(prompt)) for prompt in prompts]
+
+    def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Embedding]) -> Tensor:
+        self.scales |= {text.guidance for text in conditioning}
+        return super().denoise(x, t, [text.number for text in conditioning])
+
+
+def test_a_scale_that_the_network_takes_costs_no_second_row() -> None:
+    family = Embedded()
+    engine = Engine(family, slots=2, max_rows=8, best_effort_slack_s=60.0)
+    for scale in (3.5, 6.0):
+        claim = claim_of(GOOD)
+        engine.admit(msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, guidance_scale=scale)))
+    assert [type(one) for one in run(engine)] == [Drawn] * 2
+    assert set(family.rows) == {2}
+    assert family.scales == {3.5, 6.0}
+    assert family.negative == ["0"]

@@ -99,7 +99,7 @@ class Uneven(Field):
         super().__init__()
         self.shapes: set[int] = set()
 
-    def encode(self, prompts: Sequence[str]) -> list[Tensor]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Tensor]:
         bits = 1e-6 * len(prompts)
         return [torch.full((2 if float(prompt) < 1 else 5,), float(prompt) + bits) for prompt in prompts]
 

@@ -1,5 +1,7 @@
 """Memory: a call that does not fit is made in parts, once; nothing is lost, and somebody counts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -30,9 +32,9 @@ class Small(Field):
         if count > self.most:
             raise torch.OutOfMemoryError(FULL)
 
-    def encode(self, prompts: list[str]) -> list[float]:  # type: ignore[override]
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[float]:  # type: ignore[override]
         self.check("encode", len(prompts))
-        return super().encode(prompts)
+        return super().encode(prompts, negative=negative)
 
     def denoise(self, x: Tensor, t: Tensor, conditioning: list[float]) -> Tensor:  # type: ignore[override]
         self.check("denoise", len(x))

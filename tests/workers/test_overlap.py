@@ -25,14 +25,14 @@ class Gated(Field):
         self.encoder, self.decoder = threading.Event(), threading.Event()
         self.threads: set[str] = set()
 
-    def encode(self, prompts: Sequence[str]) -> list[float]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[float]:
         self.threads.add(threading.current_thread().name)
         assert self.encoder.wait(60)
         if "7" in prompts:
             raise RuntimeError("cannot encode")
         if "lost" in prompts:
             raise torch.AcceleratorError("CUDA error: device-side assert triggered")
-        return super().encode(prompts)
+        return super().encode(prompts, negative=negative)
 
     def decode(self, x: Tensor) -> NDArray[np.uint8]:
         self.threads.add(threading.current_thread().name)

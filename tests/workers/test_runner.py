@@ -29,7 +29,7 @@ class Field:
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:
         return SHAPE
 
-    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
+    def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
         return [float(prompt) for prompt in prompts]
 
     def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Conditioning]) -> Tensor:

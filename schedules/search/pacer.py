@@ -112,7 +112,7 @@ class PacerSearch:
 
     def _starts(self, steps: int, starts: Sequence[FloatArray]) -> list[Table]:
         """Fits on shifted grids, the one-pass grid and the given ones, and stock tables; the best first."""
-        grids = [shifted(steps, shift) for shift in self._options.shifts]
+        grids = [shifted(steps, shift) for shift in self._options.grid_shifts(steps)]
         grids += [best_grids(self._span, grids, self._sensitivity, self._options.fit), *starts]
         tables = [fit_rows(self._fitted, self._paths, grid, self._options.fit).table for grid in grids]
         tables += [compile_table(solver, shifted(steps, 3.0), "flow") for solver in STOCK]

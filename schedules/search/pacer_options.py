@@ -8,13 +8,13 @@ from typing import Self
 import numpy as np
 
 from schedules.search.fit import FitOptions
-from schedules.search.newton import NewtonOptions, derivatives_cost
+from schedules.search.newton import NewtonOptions, derivatives_cost, looks
 
 STOCK = ("ab2", "unipc-2")
 """Solvers whose tables are starts too, on shift 3."""
 
-_SHARE_OF_STARTS = 0.45
-_FEWEST = 48  # seeds of a later round: fewer fit their own errors rather than everybody's
+_SHARE_OF_STARTS = 0.35
+_FEWEST = 40  # seeds of a later round: fewer fit their own errors rather than everybody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,10 @@ class PacerOptions:
         fit_seeds: calibration seeds that coefficients and one-pass grids are fitted to.
         screen: validation seeds that choose among starts.
         shifts: of the grids that are tried.
+        plain_shifts: the same where no descent follows, whose fits jump less from grid to grid.
         starts: most starts that the first round is made from.
         first: seeds whose derivatives the first round measures.
-        most: the same for each later round.
+        most: the same for each later round, which measures other seeds.
         later: most later rounds.
         largest: most steps to descend at; the best start serves above.
         spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
@@ -39,13 +40,18 @@ class PacerOptions:
     fit_seeds: int = 48
     screen: int = 32
     shifts: tuple[float, ...] = (1.5, 2.0, 2.3, 2.5, 2.7, 3.0, 3.5)
+    plain_shifts: tuple[float, ...] = (2.0, 2.5, 3.0)
     starts: int = 3
     first: int = 24
-    most: int = 128
-    later: int = 3
+    most: int = 64
+    later: int = 4
     largest: int = 12
-    spend: int = 46_000
+    spend: int = 50_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
+
+    def grid_shifts(self, steps: int) -> tuple[float, ...]:
+        """Shifts of the grids that a budget tries."""
+        return self.shifts if steps <= self.largest else self.plain_shifts
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +81,19 @@ class Outlay:
             validation: seeds that choose.
             given: grids to begin with beside the method's own.
         """
-        grids = len(options.shifts) + 1 + given
+        grids = len(options.grid_shifts(steps)) + 1 + given
         screened = (grids + len(STOCK)) * min(options.screen, validation)
         started = steps * (grids * min(options.fit_seeds, seeds) + screened)
         if steps > options.largest:
             return cls(started, 1, (), started + steps * validation)
-        cost, looks = derivatives_cost(steps), steps * validation * len(options.newton.dampings)
-        left, first = options.spend - started, min(options.first, seeds)
-        starts = int(np.clip(_SHARE_OF_STARTS * left // (first * cost + looks), 1, options.starts))
-        left -= starts * (first * cost + looks)
-        count = int(np.clip(left // (min(_FEWEST, seeds) * cost + looks), 0, options.later))
-        each = min(options.most, seeds, (left // count - looks) // cost) if count else 0
-        spent = starts * (first * cost + looks + steps * validation) + count * (each * cost + looks)
-        return cls(started, starts, (first, *(each,) * count), started + spent)
+        cost, look = derivatives_cost(steps), steps * validation
+        dampings, left = len(options.newton.dampings), options.spend - started
+        first = min(options.first, seeds)
+        begun = first * cost + (1 + looks(dampings, 0)) * look
+        starts = int(np.clip(_SHARE_OF_STARTS * left // begun, 1, options.starts))
+        left, fewest = left - starts * begun, min(_FEWEST, seeds) * cost
+        tries = [look * sum(looks(dampings, number) for number in range(1, n + 1)) for n in range(options.later + 1)]
+        count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
+        each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
+        rounds = (first, *(each,) * count)
+        return cls(started, starts, rounds, started + starts * begun + count * each * cost + tries[count])

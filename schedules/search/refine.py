@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from schedules.interpolate import grid_of
-from schedules.search.evaluate import pooled_error
+from schedules.search.evaluate import pooled_error, seed_errors
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout, roll_out
 from schedules.table import FloatArray, Table
@@ -49,6 +49,10 @@ class Split:
     def take(self, count: int) -> Split:
         """The first `count` seeds only."""
         return replace(self, problem=self.problem.take(count), target=self.target[:count])
+
+    def errors(self, final: Tensor) -> FloatArray:
+        """Each seed's error, shape (M,)."""
+        return seed_errors(self.view(final), self.target)
 
     def error(self, final: Tensor, *, log: bool) -> float:
         """The pooled error of final samples, shape (M, *latent)."""

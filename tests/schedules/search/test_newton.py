@@ -119,6 +119,26 @@ def test_without_rounds_the_start_comes_back(calibration: SearchProblem, calibra
     assert found.table is starts[1]
 
 
+def test_rounds_go_through_all_seeds(
+    flow: MixtureFlow, calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    unseen = mixture_problem(flow, 96, seed_offset=40_000)
+    target = run_teacher(unseen, 96, nodes=1).final
+    start, options = compile_table("unipc-2", shifted(5, 2.0), "flow"), NewtonOptions(rounds=(4,) * 6)
+    judging = Split(calibration.drop(40), calibration_teacher.final[40:])
+    few, many = (Split(calibration.take(n), calibration_teacher.final[:n]) for n in (4, 24))
+    tables = [descend([start], split, judging, options).table for split in (few, many)]
+    errors = [pooled_error(roll_out(unseen, table).final, target, log=True) for table in tables]
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_a_start_that_overflows_is_never_taken(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    split = Split(calibration, calibration_teacher.final)
+    good = compile_table("euler", shifted(4, 2.0), "flow")
+    wild = replace(good, X=good.X * 1e30)
+    assert descend([wild, good], split, split, NewtonOptions(rounds=())).table is good
+
+
 @pytest.mark.parametrize(
     ("switches", "named"),
     [({"rounds": (8, 0)}, "rounds"), ({"dampings": ()}, "dampings"), ({"floor": 0.0}, "floor")],

@@ -1,0 +1,178 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedules.grids import shifted
+from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
+from schedules.search.evaluate import pooled_error
+from schedules.search.fit import FitOptions, fit_rows
+from schedules.search.newton import Descended, derivatives_cost
+from schedules.search.pacer import PacerOptions, search_pacer
+from schedules.search.pattern import Pattern, spread, starting_patterns
+from schedules.search.placed_fit import LARGEST_WEIGHT, PlacedFit
+from schedules.search.placement import PlacementOptions, search_placed
+from schedules.search.problem import SearchProblem
+from schedules.search.rollout import roll_out
+from schedules.search.teacher import Teacher, run_teacher
+from schedules.table import Table
+
+GUIDANCE = 2.0
+QUICK = PlacementOptions(screen=12, fit_seeds=24, moves=4, measured=(16, 32))
+
+
+def guided(flow: MixtureFlow, seeds: int, seed_offset: int = 0) -> SearchProblem:
+    problem = mixture_problem(flow, seeds, seed_offset=seed_offset)
+    # One centre for all of the mixture: as a model without its prompt, it knows where pictures are and no more.
+    plain = gaussian_mixture(components=1, spread=1.0, seed=4)
+    return replace(problem, unconditional=replace(plain, means=plain.means * 0), guidance_scale=GUIDANCE)
+
+
+@pytest.fixture(scope="module")
+def problem(flow: MixtureFlow) -> SearchProblem:
+    return guided(flow, 64)
+
+
+@pytest.fixture(scope="module")
+def teacher(problem: SearchProblem) -> Teacher:
+    return run_teacher(problem, 96, nodes=48)
+
+
+@pytest.fixture(scope="module")
+def placed(teacher: Teacher, problem: SearchProblem) -> dict[int, Table]:
+    return {budget: found.table for budget, found in search_placed(teacher, problem, (8,), options=QUICK).items()}
+
+
+@given(st.integers(1, 40))
+def test_starting_patterns_cost_exactly_the_budget(evaluations: int) -> None:
+    patterns = starting_patterns(evaluations)
+    assert patterns
+    for pattern in patterns:
+        assert pattern.evaluations == evaluations
+        assert all(other.evaluations == evaluations for other in pattern.neighbours())
+        assert pattern not in pattern.neighbours()
+
+
+@given(st.integers(1, 12), st.sets(st.integers(0, 11)))
+def test_a_pattern_s_modes_make_a_table_of_its_cost(rows: int, fresh: set[int]) -> None:
+    pattern = Pattern(rows, tuple(sorted(place for place in fresh if place < rows)))
+    weights = np.array([mode != "skipped" for mode in pattern.modes], dtype=np.float64)
+    table = Table(
+        t=np.arange(rows, 0.0, -1.0), c=np.ones(rows), w=weights, uncond=pattern.modes, X=np.eye(rows + 1)
+    )  # fmt: skip
+    assert table.network_evaluations(1.5) == pattern.evaluations
+    assert table.uncond_sources() == tuple(
+        max((place for place in pattern.fresh if place <= row), default=None) for row in range(rows)
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 4, 9])
+def test_derivatives_cost_two_forwards_a_row_where_all_are_fresh(rows: int) -> None:
+    assert Pattern(rows, tuple(range(rows))).derivatives == 2 * derivatives_cost(rows)
+    assert Pattern(rows, ()).derivatives == derivatives_cost(rows)
+
+
+@pytest.mark.parametrize(("rows", "fresh"), [(4, (1, 1)), (4, (2, 1)), (4, (4,))])
+def test_impossible_patterns_are_refused(rows: int, fresh: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="fresh"):
+        Pattern(rows, fresh)
+
+
+def test_patterns_that_do_not_fit_are_none() -> None:
+    assert spread(3, 4, 0.0, 1.0) is None
+    assert spread(0, 0, 0.0, 1.0) is None
+    assert spread(5, 5, 0.3, 0.5) == Pattern(5, (0, 1, 2, 3, 4))
+
+
+def test_guided_throughout_it_comes_near_the_plain_fit(problem: SearchProblem, teacher: Teacher) -> None:
+    options = FitOptions(ridge=1e-4)
+    table = PlacedFit(problem, teacher, shifted(6, 2.0), options).table(("fresh",) * 6)
+    plain = fit_rows(problem, teacher, shifted(6, 2.0), options).table
+    errors = [pooled_error(roll_out(problem, each).final, teacher.final, log=True) for each in (table, plain)]
+    assert errors[0] < 1.5 * errors[1]  # the weights are fitted to the next state, not to the end
+    assert (table.w <= LARGEST_WEIGHT).all()
+
+
+def test_the_fit_s_student_is_the_table_s_rollout(problem: SearchProblem, teacher: Teacher) -> None:
+    """The last row's target is the teacher's end, so the fitted error must be the table's own."""
+    modes = Pattern(5, (1, 3)).modes
+    fit = PlacedFit(problem, teacher, shifted(5, 2.0))
+    table = fit.table(modes)
+    assert fit.spent == table.network_evaluations(GUIDANCE) * problem.seeds_count
+    drawn, student = roll_out(problem, table), fit._drawn(modes)
+    for row, output in enumerate(student.history):
+        torch.testing.assert_close(drawn.history[row], output, rtol=1e-4, atol=1e-4)
+
+
+def test_tables_that_begin_alike_share_their_forwards(problem: SearchProblem, teacher: Teacher) -> None:
+    fit = PlacedFit(problem, teacher, shifted(4, 2.0))
+    fit.table(("fresh", "reused", "reused", "fresh"))
+    before = fit.spent
+    fit.table(("fresh", "reused", "reused", "reused"))
+    assert fit.spent == before
+
+
+def test_a_fit_says_what_is_wrong_with_its_modes(problem: SearchProblem, teacher: Teacher) -> None:
+    fit = PlacedFit(problem, teacher, shifted(3, 2.0))
+    with pytest.raises(ValueError, match="must be 3"):
+        fit.table(("fresh", "fresh"))
+    with pytest.raises(ValueError, match="nothing to reuse"):
+        fit.table(("skipped", "reused", "fresh"))
+
+
+def test_the_cost_is_never_above_the_budget(placed: dict[int, Table]) -> None:
+    for budget, table in placed.items():
+        assert table.network_evaluations(GUIDANCE) <= budget
+
+
+def test_it_beats_guidance_on_every_row_at_equal_cost(
+    flow: MixtureFlow, problem: SearchProblem, teacher: Teacher, placed: dict[int, Table]
+) -> None:
+    unseen = guided(flow, 96, seed_offset=40_000)
+    target = run_teacher(unseen, 96, nodes=1).final
+    options = PacerOptions(screen=12, fit_seeds=24, measured=(32, 42), later=0)
+    everywhere = search_pacer(teacher, problem, (4,), options=options)
+    for budget, table in placed.items():
+        pair = (table, everywhere[budget // 2].table)
+        errors = [pooled_error(roll_out(unseen, each).final, target, log=True) for each in pair]
+        assert errors[0] < 0.5 * errors[1]
+
+
+def test_it_finds_the_same_again_and_tells_what_it_cost(
+    teacher: Teacher, problem: SearchProblem, placed: dict[int, Table]
+) -> None:
+    told: dict[int, Descended] = {}
+    counted = 0
+
+    def counting(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        nonlocal counted
+        counted += len(x)
+        return problem.conditional(x, t, rows)
+
+    again = search_placed(
+        teacher, replace(problem, conditional=counting), (8,), options=QUICK, found=told.__setitem__
+    )  # fmt: skip
+    assert again[8].table.difference(placed[8]) is None
+    assert counted < told[8].evaluations < 2 * counted
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3])
+def test_the_smallest_budgets_are_possible(problem: SearchProblem, teacher: Teacher, budget: int) -> None:
+    found = search_placed(teacher, problem, (budget,), options=QUICK)[budget]
+    assert found.table.network_evaluations(GUIDANCE) <= budget
+
+
+def test_without_guidance_there_is_nothing_to_place(problem: SearchProblem, teacher: Teacher) -> None:
+    with pytest.raises(ValueError, match="guidance"):
+        search_placed(teacher, replace(problem, guidance_scale=1.0), (4,), options=QUICK)
+    with pytest.raises(ValueError, match="evaluations"):
+        search_placed(teacher, problem, (0,), options=QUICK)
+
+
+@pytest.mark.parametrize("switch", ["fit_seeds", "screen", "starts"])
+def test_impossible_switches_are_refused(switch: str) -> None:
+    with pytest.raises(ValueError, match=switch):
+        PlacementOptions(**{switch: 0})

@@ -13,7 +13,7 @@ from schedules.table import UncondMode
 
 # Shares of the rows at which the first and the last fresh one lie, best first: at pure noise both branches are nearly
 # the same, and near the data an old unconditional output does.
-_SPANS = ((0.17, 0.67), (0.08, 0.75), (0.17, 0.85), (0.0, 0.6))
+_SPANS = ((0.17, 0.75), (0.1, 0.67), (0.17, 0.85), (0.0, 0.6))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ skipped. For a number of forwards:
 
 1. A few patterns (`pattern`) of rows and fresh rows, from every second row fresh to every eighth, get coefficients and
    guidance weights in closed form (`placed_fit`) on a few seeds; the final error on validation seeds ranks them.
-2. The best pattern's neighbours are tried, and theirs, as long as that gains.
+2. The best pattern's neighbours are tried, and theirs, as long as that gains; and the best few on other noise levels.
 3. Gauss and Newton's descent (`newton`) over every row, time and weight: its first round from the best few patterns,
    each with another number of rows, the others from what was best of these.
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from schedules.grids import shifted
 from schedules.search.fit import FitOptions
 from schedules.search.method import Sampler
-from schedules.search.newton import Descended, NewtonOptions, Round, descend
+from schedules.search.newton import Descended, NewtonOptions, descend
 from schedules.search.pacer import sampler_of
 from schedules.search.pattern import Pattern, starting_patterns
 from schedules.search.placed_fit import PlacedFit
@@ -40,7 +40,7 @@ class PlacementOptions:
         fit: of the coefficients.
         fit_seeds: calibration seeds that they are fitted to.
         screen: validation seeds that rank patterns.
-        shift: of the noise levels that the descent begins with.
+        shifts: of the noise levels; patterns are ranked on the first, and the best tried on each.
         moves: most neighbours of patterns that are tried.
         starts: most patterns that the first round is made from.
         measured: seeds whose derivatives each round measures.
@@ -51,10 +51,10 @@ class PlacementOptions:
     fit: FitOptions = field(default_factory=lambda: FitOptions(order=3, ridge=1e-4))
     fit_seeds: int = 32
     screen: int = 24
-    shift: float = 2.0
+    shifts: tuple[float, ...] = (2.0, 1.7, 2.3, 2.6, 3.0)
     moves: int = 12
     starts: int = 2
-    measured: tuple[int, ...] = (32, 96)
+    measured: tuple[int, ...] = (24, 24, 48, 96)
     spend: int = 100_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
@@ -62,6 +62,8 @@ class PlacementOptions:
         for name in ("fit_seeds", "screen", "starts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, is {getattr(self, name)}")
+        if not self.shifts or min(self.shifts) <= 0:
+            raise ValueError(f"shifts: must be one or more numbers above 0, are {self.shifts}")
 
 
 Found = Callable[[int, Descended], None]
@@ -84,7 +86,8 @@ def search_placed(
         teacher: the calibration seeds' trajectories; nodes are needed of the first `fit_seeds` only.
         problem: the same seeds, guided.
         budgets: forwards of the network for one image, rising.
-        calibration: where the final errors of `problem` are compared; in latents by default.
+        calibration: where the final errors of `problem` are compared, in pictures before rounding for instance; in
+            latents by default.
         validation: other seeds, for the choice; by default the last third of the problem's, which then calibrate
             nothing, and errors are compared in latents.
         options: the switches.
@@ -137,7 +140,6 @@ class PlacementSearch:
         if not calibration.problem.guided:
             raise ValueError("guidance_scale: must not be 1, or there is no guidance to place")
         self._options, self._calibration, self._validation = options, calibration, validation
-        self._target = teacher.final
         count = min(options.fit_seeds, calibration.problem.seeds_count)
         self._fitted, self._paths = calibration.problem.take(count), teacher.take(count)
         self._screen = validation.take(min(options.screen, validation.problem.seeds_count))
@@ -146,14 +148,15 @@ class PlacementSearch:
     def budget(self, evaluations: int) -> Descended:
         """The best table of a number of forwards; its `evaluations` are those of the search, in forwards."""
         self._spent = 0
-        placed = self._best_of_each_length(self._ranked(evaluations))
+        lengths = self._best_of_each_length(self._ranked(evaluations))[: self._options.starts]
+        placed = sorted((self._on_best_levels(each) for each in lengths), key=lambda each: each.error)
         rounds = self._options.measured
         if not rounds:
             return self._descended(placed[0].pattern, placed[0].table, 0)
-        first = [self._descended(each.pattern, each.table, rounds[0]) for each in placed[: self._options.starts]]
+        first = [self._descended(each.pattern, each.table, rounds[0]) for each in placed]
         best = min(first, key=lambda each: each.validation_error)
         pattern = placed[first.index(best)].pattern
-        left = self._options.spend - sum(each.pattern.derivatives for each in placed[: len(first)]) * rounds[0]
+        left = self._options.spend - sum(each.pattern.derivatives for each in placed) * rounds[0]
         for seeds in rounds[1:]:
             few = max(1, min(seeds, left // pattern.derivatives))
             left -= few * pattern.derivatives
@@ -182,11 +185,22 @@ class PlacementSearch:
     def _fit(self, pattern: Pattern, fits: dict[int, PlacedFit]) -> _Placed:
         rows = pattern.rows
         if rows not in fits:
-            grid = shifted(rows, self._options.shift)
-            fits[rows] = PlacedFit(self._fitted, self._paths, grid, self._options.fit)
-        before = fits[rows].spent
-        table = fits[rows].table(pattern.modes)
-        self._spent += fits[rows].spent - before + pattern.evaluations * self._screen.problem.seeds_count
+            fits[rows] = self._fits(rows, self._options.shifts[0])
+        return self._placed(pattern, fits[rows])
+
+    def _fits(self, rows: int, shift: float) -> PlacedFit:
+        return PlacedFit(self._fitted, self._paths, shifted(rows, shift), self._options.fit)
+
+    def _on_best_levels(self, placed: _Placed) -> _Placed:
+        """The same pattern on the noise levels that suit it best."""
+        pattern = placed.pattern
+        others = [self._placed(pattern, self._fits(pattern.rows, shift)) for shift in self._options.shifts[1:]]
+        return min([placed, *others], key=lambda each: each.error)
+
+    def _placed(self, pattern: Pattern, fit: PlacedFit) -> _Placed:
+        before = fit.spent
+        table = fit.table(pattern.modes)
+        self._spent += fit.spent - before + pattern.evaluations * self._screen.problem.seeds_count
         drawn = roll_out(self._screen.problem, table)
         return _Placed(pattern, table, self._screen.error(drawn.final, log=self._options.newton.log))
 
@@ -199,9 +213,8 @@ class PlacementSearch:
     def _descended(self, pattern: Pattern, table: Table, seeds: int) -> Descended:
         """One round of the descent; none with 0 seeds."""
         count = min(seeds, self._calibration.problem.seeds_count)
-        rounds = (Round(count, count),) if count else ()
-        newton = replace(self._options.newton, rounds=rounds)
-        found = descend([table], self._target, self._calibration, self._validation, newton)
-        tried = (1 + len(rounds) * len(newton.dampings)) * self._validation.problem.seeds_count
+        newton = replace(self._options.newton, rounds=(count,) if count else ())
+        found = descend([table], self._calibration, self._validation, newton)
+        tried = (1 + len(newton.rounds) * len(newton.dampings)) * self._validation.problem.seeds_count
         self._spent += count * pattern.derivatives + tried * pattern.evaluations
         return replace(found, evaluations=self._spent)

@@ -15,7 +15,7 @@ from workers.lab.comparing.comparison import Comparison, ComparisonRequest
 from workers.lab.comparing.methods import Catalogue
 from workers.lab.comparing.rows import write_rows
 from workers.lab.comparing.run import Comparing
-from workers.lab.comparing.show import plot_rows, print_rows
+from workers.lab.comparing.show import plot_rows, print_evaluations, print_rows
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
@@ -40,6 +40,9 @@ def bench(
         ),
     ] = "registry",
     budgets: Annotated[str, typer.Option(help="Guided evaluations, such as 4-12 or 4,6,10.")] = "4-12",
+    evaluations: Annotated[
+        str | None, typer.Option(help="Network evaluations that pacer_placed is searched for, such as 8,10,15.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
     seeds: Annotated[int, typer.Option(help="Held-out seeds.")] = _DEFAULT.seeds,
     seed_offset: Annotated[int, typer.Option(help="Moves the held-out seeds and prompts.")] = 0,
@@ -68,7 +71,7 @@ def bench(
     valid, notes = _valid(
         Registry.load(registry, settings.registry_dir).schedules(subject.model.name), subject.model, scale
     )
-    chosen = Catalogue(valid, search_pacer=search_pacer).choose(methods)
+    chosen = _catalogue(valid, evaluations, scale, search_pacer=search_pacer).choose(methods)
     out, console = json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json", Console()
     with progress_bar(console) as progress:
         meter = Meter(progress)
@@ -77,11 +80,25 @@ def bench(
             write_rows(out, comparing.meta(), comparing.rows)
     title = f"{subject.model.name}, guidance {scale:g}, {seeds} held-out seeds from {seed_offset}"
     print_rows(comparing.rows, console, title)
+    if evaluations is not None:
+        print_evaluations(comparing.rows, console)
     for note in comparing.notes:
         console.print(f"note: {note}")
     if plot is not None:
         plot_rows(comparing.rows, plot, title)
     console.print(f"written to {out}; {meter.evaluations} network evaluations")
+
+
+def _catalogue(valid: list[Schedule], evaluations: str | None, scale: float, *, search_pacer: bool) -> Catalogue:
+    """The methods; guidance is placed where there is some and evaluations are named."""
+    if evaluations is None:
+        return Catalogue(valid, search_pacer=search_pacer)
+    if scale == 1:
+        raise ValueError("evaluations: without guidance, at scale 1, there is nothing to place")
+    wanted = parse_budgets(evaluations, "evaluations")
+    if wanted[0] < 2:
+        raise ValueError(f"evaluations: must be at least 2, one guided step, are {evaluations}")
+    return Catalogue(valid, search_pacer=search_pacer, evaluations=wanted)
 
 
 def _valid(schedules: tuple[Schedule, ...], model: LabModel, scale: float) -> tuple[list[Schedule], list[str]]:

@@ -44,6 +44,7 @@ app.command("list")(list_schedules)
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
 _SEEDS = {"grid": 64, "pacer": 256}
+_PLACED, _PLACED_VARIANT = "8,10,12,15,20", "placed"
 _CURVE_SEEDS, _CURVE_STEPS = 16, 60
 
 
@@ -72,9 +73,16 @@ def search(
     ] = "grid",
     solver: Annotated[str | None, typer.Option(help=f"Whose grids: {', '.join(SOLVERS)}; euler by default.")] = None,
     variant: Annotated[
-        str | None, typer.Option(help="A short word, such as g3, for a further artefact of the same solver.")
+        str | None,
+        typer.Option(help="A word, such as g3, for a further artefact of a solver; placed with --placement."),
     ] = None,
     budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
+    placement: Annotated[
+        bool, typer.Option(help="With --method pacer: search at which rows guidance is evaluated, too.")
+    ] = False,
+    evaluations: Annotated[
+        str | None, typer.Option(help=f"Network evaluations, with --placement instead of budgets; {_PLACED}.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
     guidance_range: Annotated[
         str | None, typer.Option(help="Scales to serve, such as 1,4; checked, and narrowed where it fails.")
@@ -106,8 +114,9 @@ def search(
 ) -> None:
     """Search a model's grids and write the artefact with its evidence."""
     settings: Settings = context.obj
-    wanted, sought = parse_budgets(budgets), _solver(method, solver)
-    named = None if variant is None else check_variant(variant)
+    sought = _solver(method, solver)
+    wanted = _wanted(budgets, evaluations, method, placement=placement)
+    named = check_variant(variant) if variant is not None else (_PLACED_VARIANT if placement else None)
     lab = open_model(model or settings.models[0], settings, prompts)
     seeds = seeds or _SEEDS[method]
     request = SearchRequest(
@@ -118,13 +127,15 @@ def search(
         path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
         free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
+        placement=placement,
     )  # fmt: skip
     console, start = Console(), time.perf_counter()
     with progress_bar(console) as progress:
         run = SearchRun(lab, request, LabStore(data), Meter(progress))
         schedule = search_schedule(
-            run, variant=named, resume=resume, tell=lambda steps, found: _tell(console, steps, found)
-        )
+            run, variant=named, resume=resume,
+            tell=lambda budget, found: _tell(console, budget, found, request.unit),
+        )  # fmt: skip
     path = artefact_path(out, lab.name, sought, named)
     write(schedule, path)
     _print_summary(console, schedule)
@@ -142,9 +153,20 @@ def _solver(method: Literal["grid", "pacer"], solver: str | None) -> str:
     return LEARNED
 
 
-def _tell(console: Console, steps: int, found: Found) -> None:
+def _wanted(
+    budgets: str, evaluations: str | None, method: Literal["grid", "pacer"], *, placement: bool
+) -> tuple[int, ...]:
+    """Budgets of steps, or of evaluations where guidance is placed."""
+    if placement and method != "pacer":
+        raise ValueError("placement: only --method pacer searches where guidance is evaluated")
+    if evaluations is not None and not placement:
+        raise ValueError("evaluations: only --placement counts them; --budgets counts steps")
+    return parse_budgets(evaluations or _PLACED, "evaluations") if placement else parse_budgets(budgets)
+
+
+def _tell(console: Console, budget: int, found: Found, unit: str) -> None:
     gain = found.baseline_error / found.validation_error
-    console.print(f"{steps:3d} steps  {found.source:10s} error {found.validation_error:.3g}, baseline x {gain:.2f}")
+    console.print(f"{budget:3d} {unit}  {found.source:10s} error {found.validation_error:.3g}, baseline x {gain:.2f}")
 
 
 def _print_summary(console: Console, schedule: Schedule) -> None:

@@ -236,11 +236,24 @@ def test_digits_are_guided_judged_and_drawn(command: Command) -> None:
     assert picture.read_text().startswith("<?xml")
 
 
+def test_placed_guidance_is_a_row_with_its_own_evaluations(command: Command) -> None:
+    result = command("pacer_placed,unipc-2", "--evaluations=4,5", model="digits-8", budgets="2,3")
+    placed = [row for row in result.rows if row["method"] == "pacer_placed"]
+    assert [row["evaluations"] for row in placed] == [4, 5]
+    assert all(row["steps"] < row["evaluations"] for row in placed)
+    assert all((row["kind"], row["solver"]) == ("pacer", "learned") for row in placed)
+    first, _, second = result.printed.partition("by network evaluations")
+    assert "pacer_placed" not in first
+    assert f"{placed[1]['psnr_db']:.2f}" in next(line for line in second.splitlines() if "pacer_placed" in line)
+
+
 @pytest.mark.parametrize(
     ("methods", "more", "message"),
     [
         ("bosss", (), "no method 'bosss'; there are all, registry, grid"),
         ("pacer", (), "no entries of pacer for this model; --search-pacer"),
+        ("pacer_placed", (), "--evaluations 8,10,15 names them"),
+        ("pacer_placed", ("--evaluations=8",), "evaluations: without guidance"),
         ("s4s+euler", (), "the solver of s4s cannot be chosen, is 'euler'"),
         ("kbest+heun", (), "must be one of euler, ab2, dpmpp-2m, is 'heun'"),
         ("gotta_go_fast+euler", (), "has Heun's method built in"),

@@ -128,3 +128,48 @@ def test_a_learned_search_resumes_without_the_network(bench_of: MakeBench, reque
     again = bench_of(request)
     assert search_schedule(again, resume=True).entries == first.entries
     assert again.meter.evaluations == 0
+
+
+def test_placed_guidance_is_an_artefact_by_rows_within_its_evaluations(
+    bench_of: MakeBench, request_: SearchRequest
+) -> None:
+    request = replace(
+        request_, solver=LEARNED, placement=True, budgets=(5, 6), baselines=("ab2 shift2", "euler shift3")
+    )
+    schedule = parse(search_schedule(bench_of(request)).model_dump_json())
+    costs = {entry.steps: schedule.table(entry).network_evaluations(1.5) for entry in schedule.entries}
+    assert costs
+    assert set(costs.values()) <= {5, 6}
+    told = dict(pair.split(": ") for pair in str(schedule.provenance.parameters["evaluations"]).split(", "))
+    assert {int(rows): int(cost) for rows, cost in told.items()} == costs
+    for entry in schedule.entries:
+        assert entry.evidence is not None
+        assert entry.evidence.psnr_db.mean > max(each.mean for each in entry.evidence.baselines_psnr_db.values())
+    again = bench_of(request)
+    assert search_schedule(again, resume=True).entries == schedule.entries
+    assert again.meter.evaluations == 0
+
+
+def test_of_equally_long_tables_the_larger_budget_is_kept(bench_of: MakeBench, request_: SearchRequest) -> None:
+    schedule = search_schedule(
+        bench_of(replace(request_, solver=LEARNED, placement=True, budgets=(2, 3, 4), baselines=("euler uniform",)))
+    )
+    steps = [entry.steps for entry in schedule.entries]
+    assert steps == sorted(set(steps))
+    assert max(schedule.table(entry).network_evaluations(1.5) for entry in schedule.entries) == 4
+
+
+@pytest.mark.parametrize(
+    ("switches", "message"),
+    [
+        ({"solver": "euler", "baselines": ("uniform",)}, "placement: needs learned coefficients"),
+        ({"guidance_scale": 1.0}, "a guidance scale above 1"),
+        ({"budgets": (1, 4)}, "evaluations: must be at least 2"),
+    ],
+)
+def test_placement_that_cannot_be_is_refused(
+    request_: SearchRequest, switches: dict[str, object], message: str
+) -> None:
+    learned = replace(request_, solver=LEARNED, baselines=("euler uniform",))
+    with pytest.raises(ValueError, match=message):
+        replace(learned, placement=True, **switches)  # type: ignore[arg-type]

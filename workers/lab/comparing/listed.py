@@ -46,6 +46,7 @@ class Listed:
         cost: of the search.
         known_cost: evaluations and seconds of a method that is not searched here; None where nobody knows.
         needs_teacher: whether its search costs the teacher as well.
+        evaluations: budgets of its own, in forwards for one image, instead of the run's budgets of steps.
         switches: those that differ from run to run; part of the name of what is kept on disk.
         servable: whether the engine can serve what it finds.
     """
@@ -61,5 +62,6 @@ class Listed:
     cost: Cost = no_cost
     known_cost: tuple[int | None, float | None] = (0, 0.0)
     needs_teacher: bool = True
+    evaluations: tuple[int, ...] = ()
     switches: str = ""
     servable: bool = True

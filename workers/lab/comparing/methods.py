@@ -9,7 +9,7 @@ from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
 from workers.lab.comparing.listed import KINDS, Listed
-from workers.lab.comparing.searches import SEARCHES, pacer_method, search_method
+from workers.lab.comparing.searches import PLACED, SEARCHES, pacer_method, placed_method, search_method
 from workers.lab.comparing.tabled import grid_method, published_method, registry_method, stock_method
 
 _GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
@@ -32,11 +32,15 @@ class Catalogue:
     Args:
         registry: the model's artefacts that hold for this run.
         search_pacer: search Pacer's own method anew instead of reading it from the registry.
+        evaluations: budgets in forwards of the method that places guidance; without them there is no such method.
     """
 
-    def __init__(self, registry: Iterable[Schedule] = (), *, search_pacer: bool = False) -> None:
+    def __init__(
+        self, registry: Iterable[Schedule] = (), *, search_pacer: bool = False, evaluations: Sequence[int] = ()
+    ) -> None:
         self._registered = {_registered_name(schedule): schedule for schedule in registry}
         self._search_pacer = search_pacer
+        self._evaluations = tuple(evaluations)
 
     def choose(self, text: str) -> tuple[Listed, ...]:
         """Methods by name: all, registry (its entries and the stock solvers), a kind, or names, NAME+SOLVER too.
@@ -56,8 +60,8 @@ class Catalogue:
         Raises:
             ValueError: there is none of this name, or it cannot have this solver.
         """
-        if name == "pacer" and self._search_pacer:
-            return pacer_method()
+        if name == PLACED or (name == "pacer" and self._search_pacer):
+            return self._placed() if name == PLACED else pacer_method()
         if name in self._registered:
             return registry_method(self._registered[name], name)
         if name == "pacer":
@@ -74,6 +78,11 @@ class Catalogue:
             return stock_method(name)
         raise ValueError(f"methods: no method {name!r}; there are all, registry, {', '.join((*KINDS, *self.names()))}")
 
+    def _placed(self) -> Listed:
+        if not self._evaluations:
+            raise ValueError(f"methods: {PLACED} has budgets of network evaluations; --evaluations 8,10,15 names them")
+        return placed_method(self._evaluations)
+
     def names(self) -> tuple[str, ...]:
         """Every name that needs no solver."""
         known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *self._own())
@@ -82,7 +91,11 @@ class Catalogue:
     def _own(self) -> tuple[str, ...]:
         """Pacer's rows and those of the registry's other artefacts."""
         pacer = ("pacer",) if self._search_pacer or "pacer" in self._registered else ()
-        return (*pacer, *(name for name in self._registered if name != "pacer"))
+        return (
+            *pacer,
+            *((PLACED,) if self._evaluations else ()),
+            *(name for name in self._registered if name != "pacer"),
+        )
 
     def _expanded(self, name: str) -> Sequence[str]:
         if name == "all":

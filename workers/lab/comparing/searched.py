@@ -31,7 +31,9 @@ class Searched:
 
 
 def allowed(run: Comparison, method: Listed) -> list[int]:
-    """The run's budgets that a method has."""
+    """The run's budgets that a method has; forwards where it has budgets of its own."""
+    if method.evaluations:
+        return list(method.evaluations)
     return [budget for budget in run.request.budgets if method.allows(budget)]
 
 

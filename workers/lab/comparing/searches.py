@@ -26,6 +26,7 @@ from schedules.search.oss_pooled import oss_pooled
 from schedules.search.oss_released import oss_released
 from schedules.search.pacer import search_pacer
 from schedules.search.pacer_options import Outlay, PacerOptions
+from schedules.search.placement import PlacementOptions, search_placed
 from schedules.search.s4s import s4s
 from workers.lab.candidate import AdaptiveChoice, Candidates
 from workers.lab.comparing.ground import Ground
@@ -92,6 +93,9 @@ _SEARCHES: Mapping[str, _Search] = MappingProxyType(
         "cma_es": _Search(partial(cma_es, log=True), "euler", _ANY, cost=_fitness(200)),
     }
 )
+PLACED = "pacer_placed"
+"""Pacer's own search with guidance placed, by budgets of the network's evaluations."""
+
 SEARCHES = (*_SEARCHES, "gotta_go_fast")
 """The search methods by name."""
 
@@ -152,6 +156,36 @@ def pacer_method(options: PacerOptions | None = None) -> Listed:
         return float(sum(outlay.evaluations for outlay in outlays))
 
     return Listed("pacer", "pacer", LEARNED, find, searched=True, in_order=True, cost=cost, switches=repr(chosen))
+
+
+def placed_method(evaluations: Sequence[int], options: PlacementOptions | None = None) -> Listed:
+    """Pacer's own search with guidance placed; seeds as in `pacer_method`.
+
+    Args:
+        evaluations: its budgets, forwards of the network for one image.
+        options: its switches.
+    """
+    chosen = options or PlacementOptions()
+
+    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
+        count = ground.problem.seeds_count
+        kept = max(1, 2 * count // 3)
+        calibration, validation = ground.smooth_split(kept), ground.split(kept, count)
+        return search_placed(
+            ground.fine.take(kept),
+            calibration.problem,
+            budgets,
+            calibration=calibration,
+            validation=validation,
+            options=chosen,
+        )
+
+    def cost(seeds: int, _: int, budgets: Sequence[int]) -> float:
+        return sum(chosen.spend / 2 + 20 * (seeds + chosen.fit_seeds) * budget / 2 for budget in budgets)
+
+    return Listed(
+        PLACED, "pacer", LEARNED, find, searched=True, cost=cost, evaluations=tuple(evaluations), switches=repr(chosen)
+    )
 
 
 def _adaptive(called: str) -> Listed:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from workers.lab.comparing.listed import KINDS, Kind
 from workers.lab.comparing.rows import Row
+from workers.lab.comparing.searches import PLACED
 from workers.lab.show import FORMATS
 
 _COLOURS: dict[Kind, str] = {
@@ -25,7 +26,13 @@ _FILE_WIDTH = 200
 
 
 def print_rows(rows: Sequence[Row], console: Console, title: str) -> None:
-    """Methods down, steps across, PSNR over half its interval in the cells; the nearest to the best first."""
+    """Methods down, steps across, PSNR over half its interval in the cells; the nearest to the best first.
+
+    Methods that place guidance are left to the other table: a step of theirs is not a step of the others.
+    """
+    rows = [row for row in rows if row.method != PLACED]
+    if not rows:
+        return
     budgets = sorted({row.steps for row in rows})
     scored = any(row.task_score is not None for row in rows)
     table = Table("method", "kind", "solver", title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
@@ -36,18 +43,37 @@ def print_rows(rows: Sequence[Row], console: Console, title: str) -> None:
         first = next(iter(own.values()))
         cells = [_cell(own.get(budget), scored=scored) for budget in budgets]
         table.add_row(name, first.kind, first.solver, *cells, *_cost(first))
-    # A file or a pipe has no width of its own; a table that wraps there would be no table.
-    wide = console if console.is_terminal else Console(file=console.file, width=max(console.width, _FILE_WIDTH))
+    wide = _wide(console)
     wide.print(table)
     wide.print("by steps: PSNR dB, half its 95 % interval, median latent MSE" + (", task score" if scored else ""))
 
 
+def print_evaluations(rows: Sequence[Row], console: Console) -> None:
+    """The second table: methods down, evaluations of the network for one image across, PSNR in the cells."""
+    columns = sorted({row.evaluations for row in rows})
+    table = Table(
+        "method", title="by network evaluations: PSNR dB", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0)
+    )
+    for count in columns:
+        table.add_column(f"{count:g}", justify="right", no_wrap=True)
+    for name in ranked(rows):
+        own = {row.evaluations: row.psnr_db for row in rows if row.method == name}
+        table.add_row(name, *(f"{own[count]:.2f}" if count in own else "" for count in columns))
+    _wide(console).print(table)
+
+
+def _wide(console: Console) -> Console:
+    """A file or a pipe has no width of its own; a table that wraps there would be no table."""
+    return console if console.is_terminal else Console(file=console.file, width=max(console.width, _FILE_WIDTH))
+
+
 def ranked(rows: Sequence[Row]) -> list[str]:
-    """Method names, the best first: by the mean gap in dB to the best row of the same steps."""
-    best = {steps: max(row.psnr_db for row in rows if row.steps == steps) for steps in {row.steps for row in rows}}
+    """Method names, the best first: by the mean gap in dB to the best row that is no dearer."""
+    counts = {row.evaluations for row in rows}
+    best = {count: max(row.psnr_db for row in rows if row.evaluations <= count) for count in counts}
     gaps: dict[str, list[float]] = {}
     for row in rows:
-        gaps.setdefault(row.method, []).append(best[row.steps] - row.psnr_db)
+        gaps.setdefault(row.method, []).append(best[row.evaluations] - row.psnr_db)
     return sorted(gaps, key=lambda name: float(np.mean(gaps[name])))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schedules.search.pacer_options import Outlay
+from schedules.search.pattern import Pattern, starting_patterns
 from workers.lab.searching.guidance import SEEDS, tried
 from workers.lab.searching.run import SearchRun
 
@@ -29,6 +30,8 @@ def paths_cost(run: SearchRun) -> float:
 
 def budget_cost(run: SearchRun, steps: int) -> float:
     """One budget: rollouts of starts and baselines on a few seeds, the refinement, its validation."""
+    if run.request.placement:
+        return _placed_cost(run, steps)
     if run.request.learned:
         return _learned_cost(run, steps)
     request = run.request
@@ -54,6 +57,16 @@ def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:
     measured = sum(tried(budgets)) * (1 + len(request.baselines))
     ends = sum(end != request.guidance_scale for end in request.guidance_range)
     return 4.0 * ends * seeds * (request.teacher_steps + measured)  # two tries, two forwards a guided row
+
+
+def _placed_cost(run: SearchRun, evaluations: int) -> float:
+    """Patterns on a few seeds, derivatives, and the steps that validation tries; all in forwards."""
+    placing = run.placing
+    patterns = len(starting_patterns(evaluations)) + placing.moves + placing.starts * (len(placing.shifts) - 1)
+    screened = evaluations * patterns * (placing.fit_seeds + placing.screen)
+    tried = (len(placing.newton.dampings) + 1) * (placing.starts + len(placing.measured))
+    derivatives = Pattern(evaluations, ()).derivatives * sum(placing.measured) * placing.starts
+    return float(screened + min(placing.spend, derivatives) + evaluations * run.request.validation * tried)
 
 
 def evidence_cost(run: SearchRun, steps: int) -> float:

@@ -21,9 +21,9 @@ class Evidences:
         self._measurer = Measurer(run.stand)
 
     def of(self, sampler: Sampler) -> Evidence:
-        """The evidence of one sampler, the baselines with as many steps beside it."""
+        """The evidence of one sampler, the baselines with as many evaluations beside it."""
         own = self._measurer.measure(sampler)
-        seeds, baselines = self._run.held_out.seeds, self._run.baselines(len(sampler.sigmas) - 1)
+        seeds, baselines = self._run.held_out.seeds, self._run.baselines(self._run.equal_steps(sampler.table))
         return Evidence(
             psnr_db=_figure(own, "psnr_db"),
             latent_mse=_figure(own, "latent_mse"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from schedules.artefact import LEARNED
@@ -34,7 +34,7 @@ class SearchRequest:
 
     Attributes:
         solver: whose grids are searched, one of SOLVERS for flow models, or LEARNED.
-        budgets: numbers of steps, rising.
+        budgets: numbers of steps, rising; with `placement`, of the network's evaluations for one image.
         guidance_scale: at which the schedules will be used.
         guidance_range: least and most scale that the schedules should serve; checked, and narrowed where they fail;
             None serves the searched scale alone.
@@ -54,6 +54,7 @@ class SearchRequest:
         log: pool errors by the geometric mean, that is, rank by mean PSNR.
         baselines: grids to compare with under the same solver; "SOLVER GRID" where coefficients are searched.
         batch: most rows in one call of the network.
+        placement: search too at which rows guidance is evaluated, its cost counted in evaluations.
     """
 
     solver: str
@@ -76,6 +77,7 @@ class SearchRequest:
     log: bool = True
     baselines: tuple[str, ...] = BASELINES
     batch: int = 128
+    placement: bool = field(default=False, repr=False)  # searches are kept under the name of what they had before it
 
     def __post_init__(self) -> None:
         if self.solver not in (*SOLVERS, LEARNED):
@@ -96,11 +98,23 @@ class SearchRequest:
             raise ValueError("baselines: must name at least one grid")
         for name in self.baselines:
             self.baseline(name)
+        self._check_placement()
+
+    def _check_placement(self) -> None:
+        if self.placement and (not self.learned or self.guidance_scale == 1):
+            raise ValueError("placement: needs learned coefficients and a guidance scale above 1")
+        if self.placement and self.budgets[0] < 2:
+            raise ValueError(f"evaluations: must be at least 2, one guided step, are {self.budgets}")
 
     @property
     def learned(self) -> bool:
         """Whether the coefficients are searched too."""
         return self.solver == LEARNED
+
+    @property
+    def unit(self) -> str:
+        """What budgets count."""
+        return "evaluations" if self.placement else "steps"
 
     def baseline(self, name: str) -> tuple[str, str]:
         """The solver and the grid of a baseline.
@@ -130,8 +144,12 @@ class SearchRequest:
         return low, low + stride
 
 
-def parse_budgets(text: str) -> tuple[int, ...]:
+def parse_budgets(text: str, name: str = "budgets") -> tuple[int, ...]:
     """Read "1-20", "4,6,10" or a mixture.
+
+    Args:
+        text: what was written.
+        name: of the option.
 
     Raises:
         ValueError: it is not that.
@@ -141,7 +159,7 @@ def parse_budgets(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise ValueError(f"budgets: must be like 1-20 or 4,6,10, all at least 1, is {text!r}")
+            raise ValueError(f"{name}: must be like 1-20 or 4,6,10, all at least 1, is {text!r}")
         budgets |= set(range(int(first), int(last) + 1))
     return tuple(sorted(budgets))
 

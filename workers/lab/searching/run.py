@@ -11,6 +11,7 @@ from schedules.search import refine
 from schedules.search.method import Sampler
 from schedules.search.newton import NewtonOptions
 from schedules.search.pacer_options import PacerOptions
+from schedules.search.placement import PlacementOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray, Table
@@ -74,6 +75,15 @@ class SearchRun:
     def learning(self) -> PacerOptions:
         """The switches of a search for coefficients."""
         return PacerOptions(screen=self.request.screen, newton=NewtonOptions(log=self.request.log))
+
+    @property
+    def placing(self) -> PlacementOptions:
+        """The switches of a search for coefficients and for where guidance is evaluated."""
+        return PlacementOptions(newton=NewtonOptions(log=self.request.log))
+
+    def equal_steps(self, table: Table) -> int:
+        """The steps with guidance on every row that cost what a table costs, rounded down, at least 1."""
+        return max(1, table.network_evaluations(self.request.guidance_scale) // self.branches)
 
     @property
     def key(self) -> dict[str, object]:

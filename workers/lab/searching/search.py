@@ -15,6 +15,7 @@ from workers.lab.searching.formula import FormulaSearch
 from workers.lab.searching.found import SEARCHED, Found
 from workers.lab.searching.guidance import FAILED, holding_range
 from workers.lab.searching.learned import LearnedSearch
+from workers.lab.searching.placed import PlacedSearch, one_of_each_length, placed_parameters
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 
@@ -34,21 +35,30 @@ def search_schedule(
         tell: is told of each budget's result.
     """
     run.meter.expect(expectation(run))
-    search = LearnedSearch(run) if run.request.learned else FormulaSearch(run)
+    search = _search(run)
     found: dict[int, Found] = {}
     for steps in sorted(run.request.budgets, key=lambda steps: (not run.request.is_anchor(steps), steps)):
-        run.meter.stage(f"{steps} steps", budget_cost(run, steps))
+        run.meter.stage(f"{steps} {run.request.unit}", budget_cost(run, steps))
         found[steps] = search.budget(steps, found, resume=resume)
         if tell:
             tell(steps, found[steps])
     found = dict(sorted(found.items()))
+    if run.request.placement:
+        found = one_of_each_length(found)
     return _schedule(run, variant, found, _entries(run, found))
+
+
+def _search(run: SearchRun) -> FormulaSearch | LearnedSearch | PlacedSearch:
+    if run.request.placement:
+        return PlacedSearch(run)
+    return LearnedSearch(run) if run.request.learned else FormulaSearch(run)
 
 
 def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
     evidences = Evidences(run)
     entries = []
-    for steps, result in found.items():
+    for result in found.values():
+        steps = len(result.sigmas) - 1
         run.meter.stage(f"evidence for {steps} steps", evidence_cost(run, steps))
         table = StoredTable.of(result.sampler.table) if run.request.learned else None
         evidence = evidences.of(result.sampler)
@@ -88,7 +98,7 @@ def _provenance(run: SearchRun, found: dict[int, Found], failures: Sequence[str]
     return Provenance(
         method=_method(request),
         parameters={
-            **_parameters(run),
+            **(placed_parameters(run, found) if request.placement else _parameters(run)),
             "measure": request.measure,
             "pooling": "geometric mean" if request.log else "mean",
             "guidance_scale": request.guidance_scale,
@@ -121,6 +131,8 @@ def _cost(run: SearchRun, found: dict[int, Found]) -> dict[str, bool | int | flo
 
 
 def _method(request: SearchRequest) -> str:
+    if request.placement:
+        return "patterns of guided rows by closed-form fits, Gauss-Newton over every number on the final error"
     if request.learned:
         return "noise levels and multistep coefficients together: closed-form fits, Gauss-Newton on the final error"
     if request.solver == "euler":

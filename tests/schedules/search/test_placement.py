@@ -10,12 +10,12 @@ from schedules.grids import shifted
 from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.fit import FitOptions, fit_rows
-from schedules.search.newton import Descended, derivatives_cost
-from schedules.search.pacer import PacerOptions, search_pacer
+from schedules.search.newton import Descended, NewtonOptions, Round, derivatives_cost, descend
 from schedules.search.pattern import Pattern, spread, starting_patterns
 from schedules.search.placed_fit import LARGEST_WEIGHT, PlacedFit
 from schedules.search.placement import PlacementOptions, search_placed
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import Table
@@ -133,10 +133,16 @@ def test_it_beats_guidance_on_every_row_at_equal_cost(
 ) -> None:
     unseen = guided(flow, 96, seed_offset=40_000)
     target = run_teacher(unseen, 96, nodes=1).final
-    options = PacerOptions(screen=12, fit_seeds=24, measured=(32, 42), later=0)
-    everywhere = search_pacer(teacher, problem, (4,), options=options)
+    kept, chosen = (
+        Split(problem.take(42), teacher.final[:42]),
+        Split(problem.drop(42), teacher.final[42:]),
+    )
+    rounds = NewtonOptions(rounds=tuple(Round(seeds, seeds) for seeds in QUICK.measured))
     for budget, table in placed.items():
-        pair = (table, everywhere[budget // 2].table)
+        grid = shifted(budget // 2, 2.0)
+        start = fit_rows(kept.problem, teacher.take(42), grid, QUICK.fit).table
+        everywhere = descend([start], kept.target, kept, chosen, rounds).table
+        pair = (table, everywhere)
         errors = [pooled_error(roll_out(unseen, each).final, target, log=True) for each in pair]
         assert errors[0] < 0.5 * errors[1]
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from schedules.grids import shifted
 from schedules.search.fit import FitOptions
 from schedules.search.method import Sampler
-from schedules.search.newton import Descended, NewtonOptions, descend
+from schedules.search.newton import Descended, NewtonOptions, descend, looks
 from schedules.search.pacer import sampler_of
 from schedules.search.pattern import Pattern, starting_patterns
 from schedules.search.placed_fit import PlacedFit
@@ -44,7 +44,7 @@ class PlacementOptions:
         moves: most neighbours of patterns that are tried.
         starts: most patterns that the first round is made from.
         measured: seeds whose derivatives each round measures.
-        spend: most forwards for the derivatives of one budget; where they are dear, the last round measures fewer.
+        spend: most forwards for the derivatives of one budget; where they are dear, the last rounds measure fewer seeds.
         newton: of the descent; its rounds are set from the above.
     """
 
@@ -152,16 +152,12 @@ class PlacementSearch:
         placed = sorted((self._on_best_levels(each) for each in lengths), key=lambda each: each.error)
         rounds = self._options.measured
         if not rounds:
-            return self._descended(placed[0].pattern, placed[0].table, 0)
-        first = [self._descended(each.pattern, each.table, rounds[0]) for each in placed]
+            return self._descended(placed[0].pattern, placed[0].table, ())
+        first = [self._descended(each.pattern, each.table, rounds[:1]) for each in placed]
         best = min(first, key=lambda each: each.validation_error)
         pattern = placed[first.index(best)].pattern
         left = self._options.spend - sum(each.pattern.derivatives for each in placed) * rounds[0]
-        for seeds in rounds[1:]:
-            few = max(1, min(seeds, left // pattern.derivatives))
-            left -= few * pattern.derivatives
-            best = self._descended(pattern, best.table, few)
-        return replace(best, evaluations=self._spent)
+        return self._descended(pattern, best.table, _affordable(rounds[1:], left // pattern.derivatives))
 
     def _ranked(self, evaluations: int) -> list[_Placed]:
         """Patterns that were tried, the best first."""
@@ -210,11 +206,18 @@ class PlacementSearch:
             best.setdefault(each.pattern.rows, each)
         return list(best.values())
 
-    def _descended(self, pattern: Pattern, table: Table, seeds: int) -> Descended:
-        """One round of the descent; none with 0 seeds."""
-        count = min(seeds, self._calibration.problem.seeds_count)
-        newton = replace(self._options.newton, rounds=(count,) if count else ())
+    def _descended(self, pattern: Pattern, table: Table, rounds: tuple[int, ...]) -> Descended:
+        """The table after these rounds of the descent."""
+        most = self._calibration.problem.seeds_count
+        newton = replace(self._options.newton, rounds=tuple(min(seeds, most) for seeds in rounds))
         found = descend([table], self._calibration, self._validation, newton)
-        tried = (1 + len(newton.rounds) * len(newton.dampings)) * self._validation.problem.seeds_count
-        self._spent += count * pattern.derivatives + tried * pattern.evaluations
+        tried = 1 + sum(looks(len(newton.dampings), number) for number in range(len(rounds)))
+        self._spent += sum(newton.rounds) * pattern.derivatives
+        self._spent += tried * self._validation.problem.seeds_count * pattern.evaluations
         return replace(found, evaluations=self._spent)
+
+
+def _affordable(rounds: Sequence[int], seeds: int) -> tuple[int, ...]:
+    """The rounds until so many seeds are measured, the last one cut short."""
+    left = [max(0, seeds - sum(rounds[:number])) for number in range(len(rounds))]
+    return tuple(min(each, most) for each, most in zip(rounds, left, strict=True) if most)

@@ -10,7 +10,7 @@ from schedules.grids import shifted
 from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.fit import FitOptions, fit_rows
-from schedules.search.newton import Descended, NewtonOptions, Round, derivatives_cost, descend
+from schedules.search.newton import Descended, NewtonOptions, derivatives_cost, descend
 from schedules.search.pattern import Pattern, spread, starting_patterns
 from schedules.search.placed_fit import LARGEST_WEIGHT, PlacedFit
 from schedules.search.placement import PlacementOptions, search_placed
@@ -21,7 +21,7 @@ from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import Table
 
 GUIDANCE = 2.0
-QUICK = PlacementOptions(screen=12, fit_seeds=24, moves=4, measured=(16, 32))
+QUICK = PlacementOptions(screen=12, fit_seeds=24, shifts=(2.0, 3.0), moves=4, measured=(16, 32))
 
 
 def guided(flow: MixtureFlow, seeds: int, seed_offset: int = 0) -> SearchProblem:
@@ -137,11 +137,11 @@ def test_it_beats_guidance_on_every_row_at_equal_cost(
         Split(problem.take(42), teacher.final[:42]),
         Split(problem.drop(42), teacher.final[42:]),
     )
-    rounds = NewtonOptions(rounds=tuple(Round(seeds, seeds) for seeds in QUICK.measured))
+    rounds = NewtonOptions(rounds=QUICK.measured)
     for budget, table in placed.items():
         grid = shifted(budget // 2, 2.0)
         start = fit_rows(kept.problem, teacher.take(42), grid, QUICK.fit).table
-        everywhere = descend([start], kept.target, kept, chosen, rounds).table
+        everywhere = descend([start], kept, chosen, rounds).table
         pair = (table, everywhere)
         errors = [pooled_error(roll_out(unseen, each).final, target, log=True) for each in pair]
         assert errors[0] < 0.5 * errors[1]
@@ -178,7 +178,7 @@ def test_without_guidance_there_is_nothing_to_place(problem: SearchProblem, teac
         search_placed(teacher, problem, (0,), options=QUICK)
 
 
-@pytest.mark.parametrize("switch", ["fit_seeds", "screen", "starts"])
-def test_impossible_switches_are_refused(switch: str) -> None:
+@pytest.mark.parametrize(("switch", "value"), [("fit_seeds", 0), ("screen", 0), ("starts", 0), ("shifts", ())])
+def test_impossible_switches_are_refused(switch: str, value: object) -> None:
     with pytest.raises(ValueError, match=switch):
-        PlacementOptions(**{switch: 0})
+        PlacementOptions(**{switch: value})  # type: ignore[arg-type]

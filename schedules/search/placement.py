@@ -44,7 +44,7 @@ class PlacementOptions:
         moves: most neighbours of patterns that are tried.
         starts: most patterns that the first round is made from.
         measured: seeds whose derivatives each round measures.
-        spend: most forwards for the derivatives of one budget; where they are dear, the last rounds measure fewer seeds.
+        spend: most forwards for the derivatives of one budget; where they are dear, the last rounds measure less.
         newton: of the descent; its rounds are set from the above.
     """
 

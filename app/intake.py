@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from app.gateway import Gateway
 from app.schemas.requests import MAX_SEED, DrawFields, ImagesRequest, PlanFields
-from pacer.control.planner import BudgetRequest, plan
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Job, Plan, TableMessage, WorkerSpeed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.schemas.answers import PlanAnswer
-from pacer.control.planner import BudgetRequest, plan
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.planner import plan
 from pacer.models import choose, find, served
 from pacer.settings import Settings
 from schedules.registry import Registry

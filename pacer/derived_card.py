@@ -81,6 +81,7 @@ def derive(folder: Path) -> dict[str, object]:
     return {
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
         "guidance_scale": habits.guidance_scale,
+        "embedded_guidance": bool(network.get("guidance_embeds", False)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
     }  # fmt: skip
 

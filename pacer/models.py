@@ -60,6 +60,9 @@ class ModelCard(BaseModel):
     )
     guidance_scale: float = Field(description="the guidance scale of a request that names none")
     guidance_range: tuple[float, float] = Field(default=(1.0, 20.0), description="least and most guidance scale")
+    embedded_guidance: bool = Field(
+        default=False, description="the network takes the guidance scale as an input: a guided step is one evaluation"
+    )
     prediction: Literal["flow", "epsilon", "v_prediction"] = Field(description="what the network's output stands for")
     noise: BetaSchedule | None = Field(default=None, description="an epsilon or v model's noise of training")
     sigma_min: float = Field(default=0.0, ge=0)

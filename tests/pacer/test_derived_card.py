@@ -86,6 +86,12 @@ def changed(parts: Parts, part: str, **config: object) -> Parts:
     return {**parts, part: {**parts[part], **config}}
 
 
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_network_that_takes_the_guidance_scale_needs_one_evaluation_a_step(tmp_path: Path, embedded: bool) -> None:
+    card = load(put(tmp_path / "mine", changed(FLUX, "transformer", guidance_embeds=embedded)))
+    assert card.embedded_guidance is embedded
+
+
 @pytest.mark.parametrize(
     ("parts", "native", "multiple", "guidance", "prediction", "sigma_max", "grid"),
     [

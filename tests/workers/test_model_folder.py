@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pacer.control.planner import BudgetRequest, plan
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.planner import plan
 from pacer.errors import PacerError
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Claim, Job, TableMessage

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import most_steps
-from pacer.control.planner import BudgetRequest, plan
+from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan
 from pacer.models import Distilled, load
@@ -165,6 +166,13 @@ def test_leave_to_interpolate_keeps_the_budget() -> None:
     made = planned(heavy, evaluations=10, allow_interpolated=True)
     assert made.evaluations <= 10
     assert planned(heavy, steps=5, allow_interpolated=True).schedule == "shapes-64/heun/5"
+
+
+def test_where_the_network_takes_the_guidance_scale_a_step_is_one_evaluation() -> None:
+    card = CARD.model_copy(update={"embedded_guidance": True})
+    for guidance in (1.0, 1.5, 9.0):
+        made = planned(REGISTRY, card=card, evaluations=6, guidance_scale=guidance, solver="euler")
+        assert (made.steps, made.evaluations) == (6, 6)
 
 
 def test_a_distilled_model_takes_no_more_than_its_native_steps() -> None:

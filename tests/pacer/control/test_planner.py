@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacer.control.planner import BudgetRequest, plan
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import Distilled, ModelCard, load

@@ -1,0 +1,89 @@
+"""A sampler that could serve a request: of the registry, of a grid, or over the caller's own noise levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pacer.control.budget_request import BudgetRequest, grid_solver, invalid
+from pacer.control.own_sigmas import check_sigmas
+from pacer.errors import ErrorKind, PacerError
+from schedules.artefact import Entry, Schedule
+from schedules.compile import compile_table
+from schedules.grid_names import find_grid, grid_names
+from schedules.registry import entry_table
+from schedules.table import FloatArray, Table
+
+CUSTOM = "custom"
+"""The schedule name of a plan that was made from the caller's own sigmas."""
+
+Quality = tuple[float, float, float]
+"""Predicted PSNR in dB, and its 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A sampler and what is known of it.
+
+    Attributes:
+        name: of the schedule: a registry id, a grid's name or CUSTOM.
+        solver: its name.
+        sigmas: noise levels, steps + 1 of them, falling to 0.
+        table: what the engine runs.
+        quality: predicted; None where nobody measured it.
+        other_model: whether it was optimised on another model or other weights.
+        interpolated: whether it is used beyond what it was shown to hold for.
+    """
+
+    name: str
+    solver: str
+    sigmas: tuple[float, ...]
+    table: Table
+    quality: Quality | None = None
+    other_model: bool = False
+    interpolated: bool = False
+
+
+def from_entry(schedule: Schedule, entry: Entry) -> Choice:
+    """An entry of the registry, with what was measured of it."""
+    figure = None if entry.evidence is None else entry.evidence.psnr_db
+    quality = None if figure is None else (figure.mean, figure.low, figure.high)
+    name, table = schedule.entry_id(entry.steps), entry_table(schedule, entry)
+    return Choice(name, schedule.solver, entry.sigmas, table, quality)
+
+
+def from_grid(request: BudgetRequest, name: str, steps: int) -> Choice:
+    """A textbook grid by its name: no evidence, hence no predicted quality."""
+    noise = request.card.noise_schedule
+    grid = find_grid(name, noise)
+    if grid is None:
+        allowed = f"an id model/solver/steps, or one of the grids {', '.join(grid_names(noise))}"
+        raise PacerError(ErrorKind.schedule_not_found, f"no schedule {name[:120]!r}; give {allowed}", field="schedule")
+    solver = grid_solver(request)
+    sigmas = grid(steps)
+    return Choice(name, solver, tuple(sigmas.tolist()), _compile(request, solver, sigmas, field="schedule"))
+
+
+def from_sigmas(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -> Choice:
+    """The caller's own noise levels.
+
+    Raises:
+        PacerError: invalid_request.
+    """
+    if request.schedule is not None:
+        raise invalid("sigmas", "sigmas and schedule are two answers to one question; give one of them")
+    check_sigmas(sigmas, request.card, max_steps)
+    if request.steps is not None and request.steps != len(sigmas) - 1:
+        raise invalid("sigmas", f"{request.steps} steps need {request.steps + 1} sigmas, there are {len(sigmas)}")
+    solver = grid_solver(request)
+    return Choice(CUSTOM, solver, sigmas, _compile(request, solver, np.array(sigmas), field="sigmas"))
+
+
+def _compile(request: BudgetRequest, solver: str, sigmas: FloatArray, *, field: str) -> Table:
+    try:
+        # Sigmas that almost touch overflow in the higher orders; the table then says so.
+        with np.errstate(all="ignore"):
+            return compile_table(solver, sigmas, request.card.prediction, request.card.noise_schedule)
+    except ValueError as error:
+        raise invalid(field, f"solver {solver!r} cannot run these sigmas: {error}") from error

@@ -1,0 +1,70 @@
+"""Which schedules of the registry hold for a request, and the best of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.choice import Choice, from_entry
+from pacer.control.nearest import nearest
+from pacer.models import ModelCard
+from schedules.artefact import Entry, Schedule
+from schedules.registry import Registry
+
+
+def best_choice(request: BudgetRequest, steps: int, registry: Registry) -> Choice | None:
+    """The registry's best entry of this many steps that holds for the request, if there is one.
+
+    A solver that takes two evaluations for a step, such as Heun's, spends twice the budget: it must be asked for.
+    """
+    for schedule, entry in registry.candidates(request.card.id, steps, guidance_scale=request.branch_scale):
+        if suits(request, schedule, entry):
+            choice = from_entry(schedule, entry)
+            if request.solver is not None or choice.table.evaluations_count <= steps:
+                return choice
+    return None
+
+
+def nearest_choice(request: BudgetRequest, steps: int, registry: Registry) -> Choice | None:
+    """What comes nearest to a schedule for this budget, guidance and size among those for these very weights."""
+    known = [
+        schedule
+        for schedule in registry.schedules(request.card.id)
+        if request.solver in (None, schedule.solver) and same_weights(schedule, request.card)
+    ]
+    found = nearest(
+        known,
+        steps,
+        covers=lambda schedule: covers(schedule, request),
+        fits=lambda schedule, entry: fits(request, schedule, entry),
+    )
+    return None if found is None else replace(from_entry(*found), quality=None, interpolated=True)
+
+
+def suits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:
+    """Whether an entry is of the solver wanted, holds for the request and is within its evaluations."""
+    wanted = request.solver in (None, schedule.solver) and fits(request, schedule, entry)
+    return wanted and same_weights(schedule, request.card) and covers(schedule, request)
+
+
+def fits(request: BudgetRequest, schedule: Schedule, entry: Entry) -> bool:
+    """Whether an entry is within the request's network evaluations."""
+    most = request.evaluations
+    return most is None or schedule.network_evaluations(entry, request.branch_scale) <= most
+
+
+def covers(schedule: Schedule, request: BudgetRequest) -> bool:
+    """Whether the schedule was shown to hold at this size and guidance."""
+    return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
+
+
+def same_weights(schedule: Schedule, card: ModelCard) -> bool:
+    """Whether the schedule is for these very weights; a card without their hash vouches for any."""
+    return card.weights_sha256 in (None, schedule.weights_sha256)
+
+
+def where_it_holds(schedule: Schedule) -> str:
+    """The sizes and guidance scales of a schedule, in words."""
+    valid = schedule.valid_for
+    (w0, w1), (h0, h1), (g0, g1) = valid.width, valid.height, valid.guidance_scale
+    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g}"

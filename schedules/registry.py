@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,23 +88,41 @@ class Registry:
             raise ScheduleNotFound(f"no schedule {model}/{solver} for {steps!r} steps; there are {budgets}")
         return schedule, entry
 
-    def candidates(self, model: str, steps: int, *, guidance_scale: float = 1.0) -> tuple[Candidate, ...]:
+    def candidates(
+        self, model: str, steps: int, *, guidance_scale: float = 1.0, embedded: bool = False
+    ) -> tuple[Candidate, ...]:
         """What can serve a model at exactly these steps, in the order of `ranked`."""
-        return tuple(each for each in self.ranked(model, guidance_scale=guidance_scale) if each[1].steps == steps)
+        ranked = self.ranked(model, guidance_scale=guidance_scale, embedded=embedded)
+        return tuple(each for each in ranked if each[1].steps == steps)
 
-    def ranked(self, model: str, *, guidance_scale: float = 1.0) -> tuple[Candidate, ...]:
-        """What can serve a model at any steps, the best mean PSNR first, those without evidence last.
+    def ranked(self, model: str, *, guidance_scale: float = 1.0, embedded: bool = False) -> tuple[Candidate, ...]:
+        """What can serve a model at any steps, the best first, those without evidence last.
+
+        What was measured nearest to the guidance scale comes first, as figures of other scales say little of this one;
+        then the best mean PSNR; then the fewest network evaluations.
 
         Args:
             model: whose.
-            guidance_scale: of two that are as good, the one with fewer network evaluations at this scale comes first.
+            guidance_scale: of the request.
+            embedded: whether the network takes the scale as an input, so that it costs no evaluation.
         """
-        key = model, guidance_scale != 1.0
+        key = model, guidance_scale != 1.0 and not embedded
         if key not in self._ranked:
             found = ((schedule, entry) for schedule in self.schedules(model) for entry in schedule.entries)
             servable = (each for each in found if each[0].servable)
-            self._ranked[key] = tuple(sorted(servable, key=lambda each: _rank(each, guidance_scale)))
-        return self._ranked[key]
+            self._ranked[key] = tuple(sorted(servable, key=lambda each: _rank(each, 2.0 if key[1] else 1.0)))
+        return tuple(sorted(self._ranked[key], key=lambda each: _distance(each, guidance_scale)))
+
+
+def _distance(candidate: Candidate, guidance_scale: float) -> float:
+    """From the guidance scale at which an entry was measured, as a logarithm; infinite where nobody measured it."""
+    schedule, entry = candidate
+    if entry.evidence is None:
+        return math.inf
+    measured = schedule.provenance.parameters.get("guidance_scale")
+    if not isinstance(measured, int | float) or measured <= 0:
+        return 0.0  # written down nowhere: taken for the scale that is asked for
+    return abs(math.log(guidance_scale / measured))
 
 
 def _rank(candidate: Candidate, guidance_scale: float) -> tuple[float, int, str]:

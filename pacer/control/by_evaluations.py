@@ -20,7 +20,7 @@ def by_evaluations(request: BudgetRequest, evaluations: int, registry: Registry,
     if card.distilled:
         native = min(max_steps, card.distilled.native_steps)
         return from_grid(request, card.grid, _affordable(request, evaluations, native))
-    ranked = registry.ranked(card.id, guidance_scale=request.branch_scale)
+    ranked = registry.ranked(card.id, guidance_scale=request.guidance_scale, embedded=card.embedded_guidance)
     suiting = (each for each in ranked if each[1].steps <= max_steps and suits(request, *each))
     first = next(suiting, None)
     if first is not None and first[1].evidence is not None:

@@ -17,7 +17,10 @@ def best_choice(request: BudgetRequest, steps: int, registry: Registry) -> Choic
 
     A solver that takes two evaluations for a step, such as Heun's, spends twice the budget: it must be asked for.
     """
-    for schedule, entry in registry.candidates(request.card.id, steps, guidance_scale=request.branch_scale):
+    card = request.card
+    for schedule, entry in registry.candidates(
+        card.id, steps, guidance_scale=request.guidance_scale, embedded=card.embedded_guidance
+    ):
         if suits(request, schedule, entry):
             choice = from_entry(schedule, entry)
             if request.solver is not None or choice.table.evaluations_count <= steps:

@@ -178,6 +178,19 @@ def test_of_two_that_are_as_good_the_one_with_fewer_evaluations_comes_first():
     assert [entry.steps for _, entry in registry.ranked("acme/flow-1", guidance_scale=2.0)] == [2, 2, 4, 4, 2, 4]
 
 
+def test_what_was_measured_nearest_to_the_guidance_scale_comes_first():
+    def measured_at(scale: float | None, variant: str, psnr: float | None) -> Schedule:
+        made = schedule(variant=variant, psnr=psnr)
+        parameters = {} if scale is None else {"guidance_scale": scale}
+        return made.model_copy(update={"provenance": made.provenance.model_copy(update={"parameters": parameters})})
+
+    known = [measured_at(1.5, "low", 40.0), measured_at(4.0, "high", 30.0), measured_at(4.0, "unmeasured", None)]
+    registry = Registry.of(known)
+    for scale, first in ((1.2, "low"), (2.0, "low"), (3.0, "high"), (9.0, "high")):
+        found = [one.variant for one, _ in registry.candidates("acme/flow-1", 4, guidance_scale=scale)]
+        assert (found[0], found[-1]) == (first, "unmeasured")
+
+
 def test_misplaced_file_is_refused(tmp_path):
     write(schedule(), tmp_path / "euler.json")
     with pytest.raises(ArtefactError, match=r"euler\.json: must lie at .*acme--flow-1/euler\.json"):

@@ -21,6 +21,7 @@ from workers.lab.listing import list_schedules
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
+from workers.lab.searching.apart import Errand, search_apart
 from workers.lab.searching.found import Found
 from workers.lab.searching.guidance import FAILED
 from workers.lab.searching.report import write_report
@@ -105,6 +106,9 @@ def search(
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
+    processes: Annotated[
+        int, typer.Option(min=1, help="With --method pacer: budgets are shared out among them, GPUs in turn.")
+    ] = 1,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted search.")] = False,
     out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
     report: Annotated[
@@ -117,7 +121,8 @@ def search(
     sought = _solver(method, solver)
     wanted = _wanted(budgets, evaluations, method, placement=placement)
     named = check_variant(variant) if variant is not None else (_PLACED_VARIANT if placement else None)
-    lab = open_model(model or settings.models[0], settings, prompts)
+    name = model or settings.models[0]
+    lab = open_model(name, settings, prompts)
     seeds = seeds or _SEEDS[method]
     request = SearchRequest(
         sought, wanted, lab.guidance_scale if guidance is None else guidance,
@@ -132,8 +137,10 @@ def search(
     console, start = Console(), time.perf_counter()
     with progress_bar(console) as progress:
         run = SearchRun(lab, request, LabStore(data), Meter(progress))
+        if processes > 1:
+            search_apart(run, Errand(name, settings, prompts, request, data, resume), processes)
         schedule = search_schedule(
-            run, variant=named, resume=resume,
+            run, variant=named, resume=resume or processes > 1,
             tell=lambda budget, found: _tell(console, budget, found, request.unit),
         )  # fmt: skip
     path = artefact_path(out, lab.name, sought, named)

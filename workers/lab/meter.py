@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from rich.progress import Progress, TaskID
@@ -13,12 +14,17 @@ from schedules.search.problem import Field, SearchProblem
 class Meter:
     """Counts the network's evaluations of a run and shows them.
 
+    Args:
+        progress: where they are shown.
+        heard: is told of each count.
+
     Attributes:
         evaluations: forwards of the network so far.
     """
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress | None = None, heard: Callable[[int], None] | None = None) -> None:
         self.evaluations = 0
+        self._heard = heard
         self._progress = progress
         self._task: TaskID | None = None if progress is None else progress.add_task("starting", total=0)
         self._total = 0.0
@@ -44,10 +50,16 @@ class Meter:
             unconditional=None if negative is None else self._counted(negative),
         )
 
+    def add(self, evaluations: int) -> None:
+        """Count evaluations, those of another process for instance."""
+        self.evaluations += evaluations
+        if self._heard:
+            self._heard(evaluations)
+        self._show()
+
     def _counted(self, field: Field) -> Field:
         def counted(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-            self.evaluations += len(x)
-            self._show()
+            self.add(len(x))
             return field(x, t, rows)
 
         return counted

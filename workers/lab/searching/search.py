@@ -35,7 +35,7 @@ def search_schedule(
         tell: is told of each budget's result.
     """
     run.meter.expect(expectation(run))
-    search = _search(run)
+    search = search_of(run)
     found: dict[int, Found] = {}
     for steps in sorted(run.request.budgets, key=lambda steps: (not run.request.is_anchor(steps), steps)):
         run.meter.stage(f"{steps} {run.request.unit}", budget_cost(run, steps))
@@ -48,7 +48,8 @@ def search_schedule(
     return _schedule(run, variant, found, _entries(run, found))
 
 
-def _search(run: SearchRun) -> FormulaSearch | LearnedSearch | PlacedSearch:
+def search_of(run: SearchRun) -> FormulaSearch | LearnedSearch | PlacedSearch:
+    """The search that a request asks for."""
     if run.request.placement:
         return PlacedSearch(run)
     return LearnedSearch(run) if run.request.learned else FormulaSearch(run)

@@ -7,6 +7,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +122,16 @@ def _drawn(draw: Callable[[Axes, Schedule], None], schedule: Schedule, caption: 
 def _draw_quality(axes: Axes, schedule: Schedule) -> None:
     shown = [(entry.steps, entry.evidence) for entry in schedule.entries if entry.evidence]
     steps = [step for step, _ in shown]
-    for name in dict.fromkeys(name for _, evidence in shown for name in evidence.baselines_psnr_db):
+    names = dict.fromkeys(name for _, evidence in shown for name in evidence.baselines_psnr_db)
+    for name, style in zip(names, cycle(("-", "--", "-.", ":")), strict=False):
         points = [(s, e.baselines_psnr_db[name].mean) for s, e in shown if name in e.baselines_psnr_db]
-        axes.plot(*zip(*points, strict=True), color=_FAINT, linewidth=1)
-        axes.annotate(name, points[-1], color=_FAINT, xytext=(4, -3), textcoords="offset points", fontsize=8)
+        axes.plot(*zip(*points, strict=True), style, color=_FAINT, linewidth=1, label=name)
     own = [evidence.psnr_db for _, evidence in shown]
     axes.fill_between(steps, [f.low for f in own], [f.high for f in own], color=_ACCENT, alpha=0.15, linewidth=0)
-    axes.plot(steps, [f.mean for f in own], "o-", color=_ACCENT, markersize=4)
+    axes.plot(steps, [f.mean for f in own], "o-", color=_ACCENT, markersize=4, label=schedule.solver_id)
+    axes.legend(frameon=False, loc="lower right", fontsize=8, reverse=True)
     axes.set(xlabel="steps", ylabel="dB")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.12)
 
 
 def _draw_levels(axes: Axes, schedule: Schedule) -> None:

@@ -13,8 +13,8 @@ from workers.lab.searching.request import SearchRequest
 
 ONE_THREAD = Settings(torch_threads=1, device="cpu")
 SMALL = (
-    "search", "--method=pacer", "--seeds=6", "--validation=4", "--held-out=4", "--teacher-steps=12", "--grid=6", "--budgets=1,2",
-    "--baselines=ab2 shift2",
+    "search", "--method=pacer", "--seeds=6", "--validation=4", "--held-out=4", "--teacher-steps=12", "--grid=6",
+    "--budgets=1,2", "--baselines=ab2 shift2",
 )  # fmt: skip
 
 

@@ -158,11 +158,9 @@ class _Descent:
 
     def run(self, tables: Sequence[Table]) -> Descended:
         states = [self._state(table) for table in tables]
-        measured = 0
         for number, seeds in enumerate(self._windows()):
-            if seeds.start < measured:  # what was measured before must not count twice
+            if not seeds.start:  # seeds that were measured before must not count twice
                 states = [replace(state, known=None) for state in states]
-            measured = seeds.stop
             best = _best([self._round(state, seeds) for state in states])
             # The first round leaps too far for what it measured to hold where it lands.
             states = [best if number else replace(best, known=None)]

@@ -14,7 +14,7 @@ STOCK = ("ab2", "unipc-2")
 """Solvers whose tables are starts too, on shift 3."""
 
 _SHARE_OF_STARTS = 0.35
-_FEWEST = 40  # seeds of the rounds after the first: fewer fit their own errors rather than everybody's
+_FEWEST = 40  # seeds of a later round: fewer fit their own errors rather than everybody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class PacerOptions:
         plain_shifts: the same where no descent follows, whose fits jump less from grid to grid.
         starts: most starts that the first round is made from.
         first: seeds whose derivatives the first round measures.
-        between: most rounds between the first and the last one, on other few seeds each, which only need come near; the
-            last one measures as many as are left to spend on.
+        most: the same for each later round, which measures other seeds.
+        later: most later rounds.
         largest: most steps to descend at; the best start serves above.
         spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
         newton: of the descent; its rounds are set from the above.
@@ -43,7 +43,8 @@ class PacerOptions:
     plain_shifts: tuple[float, ...] = (2.0, 2.5, 3.0)
     starts: int = 3
     first: int = 24
-    between: int = 2
+    most: int = 64
+    later: int = 4
     largest: int = 12
     spend: int = 50_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
@@ -90,12 +91,9 @@ class Outlay:
         first = min(options.first, seeds)
         begun = first * cost + (1 + looks(dampings, 0)) * look
         starts = int(np.clip(_SHARE_OF_STARTS * left // begun, 1, options.starts))
-        left, few = left - starts * begun, min(_FEWEST, seeds)
-        tries = [look * sum(looks(dampings, number) for number in range(1, n + 1)) for n in range(options.between + 2)]
-        # The last round measures no fewer than those between together.
-        least = [few * max(1, 2 * (n - 1)) for n in range(len(tries))]
-        count = max((n for n in range(1, len(tries)) if least[n] * cost + tries[n] <= left), default=0)
-        last = min(seeds, (left - tries[count]) // cost - (count - 1) * few) if count else 0
-        rounds = (first, *(few,) * (count - 1), *(last,) * bool(count))
-        measured = cost * (sum(rounds) - first)
-        return cls(started, starts, rounds, started + starts * begun + measured + tries[count])
+        left, fewest = left - starts * begun, min(_FEWEST, seeds) * cost
+        tries = [look * sum(looks(dampings, number) for number in range(1, n + 1)) for n in range(options.later + 1)]
+        count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
+        each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
+        rounds = (first, *(each,) * count)
+        return cls(started, starts, rounds, started + starts * begun + count * each * cost + tries[count])

@@ -15,7 +15,7 @@ from schedules.search.problem import SearchProblem
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
 
-QUICK = PacerOptions(screen=16, fit_seeds=32, first=24)
+QUICK = PacerOptions(screen=16, fit_seeds=32, first=24, most=42)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -44,7 +45,13 @@ def test_job_is_followed_to_its_image(pacer):
     events = list(pacer.events(job))
     assert [events[0].kind, events[-1].kind] == ["queued", "completed"]
     assert pacer.status(job)["status"] == "completed"
-    assert pacer.image(job) == pacer.generate(PROMPT, steps=5, seed=1).data
+    # Company in a batch changes the last bit of a float, and so at most one level of a picture.
+    assert abs(_pixels(pacer.image(job)) - _pixels(pacer.generate(PROMPT, steps=5, seed=1).data)).max() <= 1
+
+
+def _pixels(picture: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.asarray(image, dtype=np.int16)
 
 
 def test_events_resume_after_the_last_one_seen(pacer):

@@ -25,6 +25,7 @@ from workers.lab.store import LabStore
 from workers.lab.subject import open_subject
 
 _DEFAULT = ComparisonRequest((1,), 1.0)
+_SEARCHES = Path("benchmarks/schedules")
 
 
 def bench(
@@ -57,6 +58,7 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="The file to write.", show_default="out/bench-MODEL.json")] = None,
     plot: Annotated[Path | None, typer.Option(help="A picture to draw, .png or .svg.")] = None,
     data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+    searches: Annotated[Path, typer.Option(help="Where searches that others made are read.")] = _SEARCHES,
 ) -> None:
     """Compare search methods, published tables and stock solvers on held-out seeds."""
     settings: Settings = context.obj
@@ -75,7 +77,7 @@ def bench(
     out, console = json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json", Console()
     with progress_bar(console) as progress:
         meter = Meter(progress)
-        comparing = Comparing(Comparison(subject, request, LabStore(data), meter, fresh=fresh), chosen, notes)
+        comparing = Comparing(Comparison(subject, request, LabStore(data, searches), meter, fresh=fresh), chosen, notes)
         for _ in comparing.each():
             write_rows(out, comparing.meta(), comparing.rows)
     title = f"{subject.model.name}, guidance {scale:g}, {seeds} held-out seeds from {seed_offset}"

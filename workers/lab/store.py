@@ -25,9 +25,11 @@ class LabStore:
 
     Attributes:
         folder: where; git ignores the default `data/lab`.
+        kept: a folder of the same form that others have filled, read where the first has nothing; never written.
     """
 
     folder: Path
+    kept: Path | None = None
 
     def path(self, kind: str, key: Key, suffix: str) -> Path:
         """Where a result lies."""
@@ -44,11 +46,18 @@ class LabStore:
 
     def record(self, kind: str, key: Key, make: Callable[[], Json], *, again: bool = False) -> Json:
         """A result of plain numbers, read or made; `again` makes it anew."""
-        path = self.path(kind, key, ".json")
-        if again or not path.exists():
-            _write_whole(path, json.dumps(make()).encode())
-        found: Json = json.loads(path.read_text())
+        known = None if again else self.known(kind, key)
+        if known is None:
+            known = self.path(kind, key, ".json")
+            _write_whole(known, json.dumps(make()).encode())
+        found: Json = json.loads(known.read_text())
         return found
+
+    def known(self, kind: str, key: Key) -> Path | None:
+        """Where a result of plain numbers can be read, if it has been made."""
+        folders = [folder for folder in (self.folder, self.kept) if folder]
+        paths = [LabStore(folder).path(kind, key, ".json") for folder in folders]
+        return next((path for path in paths if path.exists()), None)
 
 
 def digest(key: Key) -> str:

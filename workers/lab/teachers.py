@@ -41,7 +41,7 @@ def kept_teacher(store: LabStore, meter: Meter, device: torch.device, key: Key, 
 
 def teacher_cost(store: LabStore, key: Key) -> Cost | None:
     """What a kept teacher cost; None where nobody counted."""
-    if not store.path(_COSTS, key, ".json").exists():
+    if not store.known(_COSTS, key):
         return None
     record = store.record(_COSTS, key, dict)
     return int(str(record["evaluations"])), float(str(record["seconds"]))

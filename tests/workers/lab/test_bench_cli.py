@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,19 @@ def test_a_search_counts_its_evaluations_and_its_teachers(command: Command) -> N
     assert result.row("dmn", 3)["search_evaluations"] == 0
     assert result.row("olss_student", 3)["search_evaluations"] == teacher + 6 * (3 + 4)
     assert result.row("unipc-2", 3)["search_evaluations"] == teacher + 6 * (5 * 2 + 1 + 5 * 3 + 1)
+
+
+def test_searches_that_others_made_are_not_made_again(command: Command, tmp_path: Path) -> None:
+    methods = "boss,s4s,unipc-2"
+    mine = command(methods)
+    for kind in ("searches", "teacher-costs"):
+        shutil.copytree(tmp_path / "lab" / kind, tmp_path / "theirs" / kind)
+    shutil.rmtree(tmp_path / "lab")
+    again = command(methods, f"--searches={tmp_path / 'theirs'}")
+    assert again.rows == mine.rows
+    assert not (tmp_path / "lab" / "searches").exists()
+    command(methods, f"--searches={tmp_path / 'theirs'}", "--fresh")
+    assert (tmp_path / "lab" / "searches").exists()
 
 
 def test_what_is_on_disk_is_not_evaluated_again(command: Command) -> None:

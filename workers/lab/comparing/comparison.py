@@ -134,8 +134,10 @@ class Comparison:
 
     def teacher_cost(self) -> Cost | None:
         """Evaluations and seconds of the calibration seeds' teacher, when it was made; None where nobody counted."""
-        _ = self.ground.fine
-        return teacher_cost(self.store, self._teacher_key("calibration", self.request.teacher_steps))
+        key = self._teacher_key("calibration", self.request.teacher_steps)
+        if not teacher_cost(self.store, key):
+            _ = self.ground.fine
+        return teacher_cost(self.store, key)
 
     def _problem(self, seeds: SeedSet) -> SearchProblem:
         request = self.request

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from workers.lab.candidate import Candidate, pack_all, unpack_all
 from workers.lab.comparing.comparison import Comparison
@@ -58,7 +57,7 @@ def expected(run: Comparison, method: Listed) -> float:
     if not method.searched:
         return 0.0
     groups = _groups(method, allowed(run, method))
-    missing = [group for group in groups if run.fresh or not _path(run, method, group).exists()]
+    missing = [group for group in groups if run.fresh or not run.store.known(_KIND, _key(run, method, group))]
     request = run.request
     return run.branches * sum(method.cost(request.calibration_seeds, request.grid, group) for group in missing)
 
@@ -81,10 +80,6 @@ def _key(run: Comparison, method: Listed, budgets: Sequence[int]) -> dict[str, o
         "switches": method.switches,
         "budgets": list(budgets),
     }
-
-
-def _path(run: Comparison, method: Listed, budgets: Sequence[int]) -> Path:
-    return run.store.path(_KIND, _key(run, method, budgets), ".json")
 
 
 def _record(run: Comparison, method: Listed, budgets: Sequence[int]) -> Json:

@@ -137,6 +137,21 @@ def test_a_search_counts_its_evaluations_and_its_teachers(command: Command) -> N
     assert result.row("unipc-2", 3)["search_evaluations"] == teacher + 6 * (5 * 2 + 1 + 5 * 3 + 1)
 
 
+def test_what_a_budget_loses_that_was_not_searched(command: Command) -> None:
+    folder = command.folder / "registry"
+    schedule = artefact("ab2")
+    entries = tuple(
+        Entry(steps=steps, sigmas=tuple(shifted(steps, shift).tolist()))
+        for steps, shift in ((3, 1.0), (4, 6.0), (5, 1.0))
+    )
+    write(schedule.model_copy(update={"entries": entries}), artefact_path(folder, "mixture-32", "ab2"))
+    result = command("uniform+ab2,registry-ab2,interpolated-ab2", f"--registry={folder}", budgets="3-5")
+    between = result.row("interpolated-ab2", 4)
+    assert [row["steps"] for row in result.rows if row["method"] == "interpolated-ab2"] == [4]
+    assert between["psnr_db"] == pytest.approx(result.row("uniform+ab2", 4)["psnr_db"], abs=1e-3)
+    assert between["psnr_db"] != pytest.approx(result.row("registry-ab2", 4)["psnr_db"], abs=0.1)
+
+
 def test_searches_that_others_made_are_not_made_again(command: Command, tmp_path: Path) -> None:
     methods = "boss,s4s,unipc-2"
     mine = command(methods)

@@ -10,7 +10,13 @@ from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
 from workers.lab.comparing.listed import KINDS, Listed
 from workers.lab.comparing.searches import PLACED, SEARCHES, pacer_method, placed_method, search_method
-from workers.lab.comparing.tabled import grid_method, published_method, registry_method, stock_method
+from workers.lab.comparing.tabled import (
+    grid_method,
+    interpolated_method,
+    published_method,
+    registry_method,
+    stock_method,
+)
 
 _GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
 _GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +44,16 @@ class Catalogue:
     def __init__(
         self, registry: Iterable[Schedule] = (), *, search_pacer: bool = False, evaluations: Sequence[int] = ()
     ) -> None:
-        self._registered = {_registered_name(schedule): schedule for schedule in registry}
+        schedules = tuple(registry)
+        self._registered = {
+            name: registry_method(each, name) for each in schedules for name in [_registered_name(each)]
+        }
+        self._interpolated = {
+            name: interpolated_method(each, name)
+            for each in schedules
+            if each.solver in SOLVERS
+            for name in [f"interpolated-{solver_id(each.solver, each.variant)}"]
+        }
         self._search_pacer = search_pacer
         self._evaluations = tuple(evaluations)
 
@@ -62,8 +77,8 @@ class Catalogue:
         """
         if name == PLACED or (name == "pacer" and self._search_pacer):
             return self._placed() if name == PLACED else pacer_method()
-        if name in self._registered:
-            return registry_method(self._registered[name], name)
+        if known := self._registered.get(name) or self._interpolated.get(name):
+            return known
         if name == "pacer":
             raise ValueError("methods: the registry has no entries of pacer for this model; --search-pacer finds some")
         base, plus, solver = name.partition("+")
@@ -85,7 +100,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Every name that needs no solver."""
-        known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *self._own())
+        known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *self._own(), *self._interpolated)
         return tuple(dict.fromkeys(known))
 
     def _own(self) -> tuple[str, ...]:

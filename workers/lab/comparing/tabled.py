@@ -9,6 +9,7 @@ import numpy as np
 from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS, shifted
+from schedules.interpolate import interpolate
 from schedules.published.convert import published, published_table
 from schedules.published.tables import tables
 from schedules.search.method import Sampler
@@ -78,6 +79,20 @@ def registry_method(schedule: Schedule, name: str) -> Listed:
     return Listed(
         name, kind, schedule.solver, find, lambda steps: schedule.entry(steps) is not None, known_cost=_cost(schedule)
     )
+
+
+def interpolated_method(schedule: Schedule, name: str) -> Listed:
+    """What budgets that were not searched lose: each as if it had not been, from the entries on both sides of it."""
+    family = {entry.steps: entry.sigma_array() for entry in schedule.entries}
+
+    def find(_: Ground, budgets: Sequence[int]) -> Candidates:
+        others = {budget: {steps: family[steps] for steps in family if steps != budget} for budget in budgets}
+        return {budget: Sampler.compiled(schedule.solver, interpolate(others[budget], budget)) for budget in budgets}
+
+    def allows(budget: int) -> bool:
+        return budget in family and min(family) < budget < max(family)
+
+    return Listed(name, "search", schedule.solver, find, allows, known_cost=_cost(schedule))
 
 
 def steps_for(solver: str, budget: int) -> int:

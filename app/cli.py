@@ -76,6 +76,12 @@ def plan(
     evaluations: Annotated[
         int | None, typer.Option(help="Most network evaluations for one image; a guided step takes two.")
     ] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(help="Least share of the many-step teacher's quality, 0 to 1.")
+    ] = None,
+    min_psnr_db: Annotated[float | None, typer.Option(help="Least PSNR to the many-step teacher.")] = None,
+    min_steps: Annotated[int | None, typer.Option(help="Fewest steps.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
     schedule: Annotated[str | None, typer.Option(help="A registry id model/solver[@variant]/steps, or a grid.")] = None,
     solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
@@ -87,13 +93,12 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would be run for a budget, from the registry alone: no store, no worker."""
-    from app.quote import describe_plan, quote_locally, read_sigmas
+    from app.quote import Bounds, describe_plan, quote_locally, read_sigmas
 
     planned = quote_locally(
         _settings(),
+        Bounds(steps, evaluations, min_quality, min_psnr_db, min_steps, max_steps),
         model=model,
-        steps=steps,
-        evaluations=evaluations,
         guidance_scale=guidance_scale,
         schedule=schedule,
         solver=solver,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from typing import TypedDict
 
 from app.gateway import Gateway
-from app.schemas.requests import MAX_SEED, DrawFields, ImagesRequest, PlanFields
+from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
+from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import Job, Plan, TableMessage, WorkerSpeed
+from pacer.jobs.messages import Job, Plan, TableMessage
 from pacer.models import ModelCard, count_words
 from schedules.table import Table
 
@@ -65,12 +67,12 @@ async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = _plan(request, gateway, None)
     speed = await gateway.store.speed(request.card.id)
-    return planned if speed is None else _plan(request, gateway, speed)
+    return planned if speed is None else _plan(request, gateway, Forecast(speed))
 
 
-def _plan(request: BudgetRequest, gateway: Gateway, speed: WorkerSpeed | None) -> tuple[Plan, Table]:
+def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -> tuple[Plan, Table]:
     settings = gateway.settings
-    return plan(request, gateway.registry, speed, default_steps=settings.default_steps, max_steps=settings.max_steps)
+    return plan(request, gateway.registry, forecast, default_steps=settings.default_steps, max_steps=settings.max_steps)
 
 
 def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
@@ -87,13 +89,36 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         width=width,
         height=height,
         steps=_steps(fields, gateway),
-        evaluations=None if fields.budget is None else fields.budget.evaluations,
+        **_bounds(fields.budget),
         schedule=fields.schedule,
         solver=fields.solver,
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
         allow_other_model=bool(fields.allow_other_model),
         allow_interpolated=bool(fields.allow_interpolated),
     )
+
+
+class _Bounds(TypedDict, total=False):
+    evaluations: int | None
+    latency_s: float | None
+    min_steps: int | None
+    max_steps: int | None
+    min_psnr_db: float | None
+    min_quality: float | None
+
+
+def _bounds(budget: Budget | None) -> _Bounds:
+    """What a budget says beside the steps."""
+    if budget is None:
+        return {}
+    return {
+        "evaluations": budget.evaluations,
+        "latency_s": None if budget.latency_ms is None else budget.latency_ms / 1000,
+        "min_steps": budget.min_steps,
+        "max_steps": budget.max_steps,
+        "min_psnr_db": budget.min_psnr_db,
+        "min_quality": budget.min_quality,
+    }
 
 
 def _steps(fields: PlanFields, gateway: Gateway) -> int | None:
@@ -158,6 +183,7 @@ def _job(
         image_format=image_format,
         compression=None if image_format == "png" else fields.output_compression,
         embed_metadata=embed,
+        deadline_s=request.latency_s,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 from app.schemas.answers import PlanAnswer
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.planner import plan
@@ -10,16 +12,27 @@ from pacer.settings import Settings
 from schedules.registry import Registry
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A budget; what is None sets no bound."""
+
+    steps: int | None = None
+    evaluations: int | None = None
+    min_quality: float | None = None
+    min_psnr_db: float | None = None
+    min_steps: int | None = None
+    max_steps: int | None = None
+
+
 def quote_locally(
     settings: Settings,
+    bounds: Bounds,
     *,
     model: str | None,
-    steps: int | None,
     guidance_scale: float | None,
     schedule: str | None,
     solver: str | None,
     sigmas: tuple[float, ...] | None,
-    evaluations: int | None = None,
     allow_other_model: bool = False,
     allow_interpolated: bool = False,
 ) -> PlanAnswer:
@@ -35,8 +48,7 @@ def quote_locally(
         guidance_scale=card.guidance_scale if guidance_scale is None else guidance_scale,
         width=width,
         height=height,
-        steps=steps,
-        evaluations=evaluations,
+        **asdict(bounds),
         schedule=schedule,
         solver=solver,
         sigmas=sigmas,

@@ -17,19 +17,23 @@ class ClientGoneError(Exception):
     """The caller hung up; nobody is left to answer."""
 
 
-async def completed(gateway: Gateway, ids: Sequence[str], request: Request) -> list[JobStatus]:
+async def completed(
+    gateway: Gateway, ids: Sequence[str], request: Request, *, deadline_s: float | None = None
+) -> list[JobStatus]:
     """Wait until all jobs are completed; in every other case none of them goes on.
 
     Args:
         gateway: whose jobs they are.
         ids: of the jobs.
         request: whose caller waits.
+        deadline_s: seconds after which the images are worth nothing.
 
     Raises:
         PacerError: a job failed, was cancelled or took too long.
         ClientGoneError: the caller hung up.
     """
-    timeout_s = gateway.settings.sync_timeout_s
+    most_s = gateway.settings.sync_timeout_s
+    timeout_s = most_s if deadline_s is None else min(most_s, deadline_s)
     drawing = asyncio.create_task(_all_completed(gateway.store, ids))
     leaving = asyncio.create_task(_hung_up(request))
     try:
@@ -38,7 +42,10 @@ async def completed(gateway: Gateway, ids: Sequence[str], request: Request) -> l
             return drawing.result()
         if leaving.done():
             raise ClientGoneError
-        detail = f"no image within {timeout_s:g} s, the most that this route waits; POST /v1/jobs does not wait."
+        reason = (
+            "the most that this route waits; POST /v1/jobs does not wait." if timeout_s == most_s else "its budget."
+        )
+        detail = f"no image within {timeout_s:g} s, {reason}"
         raise PacerError(ErrorKind.deadline_passed, detail)
     finally:
         leaving.cancel()

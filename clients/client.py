@@ -19,6 +19,8 @@ from typing import Any
 
 Json = dict[str, Any]
 
+_BUDGET = ("steps", "evaluations", "latency_ms", "min_quality", "min_psnr_db", "min_steps", "max_steps")
+
 
 class PacerRefused(Exception):  # noqa: N818  the service's answer, not a fault of this program
     """The service answered with an error.
@@ -73,32 +75,27 @@ class Pacer:
     key: str | None = None
     timeout_s: float = 180.0
 
-    def generate(
-        self, prompt: str, *, steps: int | None = None, evaluations: int | None = None, **fields: Any
-    ) -> Picture:
+    def generate(self, prompt: str, **fields: Any) -> Picture:
         """Draw one image and wait for it.
 
         Args:
             prompt: what to draw.
-            steps: the budget; the service's default when neither this nor evaluations is given.
-            evaluations: most network evaluations for the image, a guided step taking two.
-            fields: any other field of POST /v1/images/generations, such as seed or sigmas.
+            fields: the budget: steps, evaluations, latency_ms, min_quality, min_psnr_db, min_steps or max_steps, the
+                service's default where none is given; and any other field of POST /v1/images/generations, such as seed.
 
         Raises:
             PacerRefused: the service said no, and why.
         """
-        answer = self._json(
-            "POST", "/v1/images/generations", {"prompt": prompt, **_budget(steps, evaluations), **fields}
-        )
+        answer = self._json("POST", "/v1/images/generations", {"prompt": prompt, **_with_budget(fields)})
         return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
 
-    def plan(self, *, steps: int | None = None, evaluations: int | None = None, **fields: Any) -> Json:
+    def plan(self, **fields: Any) -> Json:
         """What a budget would buy: schedule, evaluations, seconds and quality to expect."""
-        return self._json("POST", "/v1/plan", {**_budget(steps, evaluations), **fields})
+        return self._json("POST", "/v1/plan", _with_budget(fields))
 
-    def submit(self, prompt: str, *, steps: int | None = None, evaluations: int | None = None, **fields: Any) -> str:
+    def submit(self, prompt: str, **fields: Any) -> str:
         """Queue one image; returns the job's id."""
-        return str(self._json("POST", "/v1/jobs", {"prompt": prompt, **_budget(steps, evaluations), **fields})["id"])
+        return str(self._json("POST", "/v1/jobs", {"prompt": prompt, **_with_budget(fields)})["id"])
 
     def status(self, job: str) -> Json:
         """How a job stands."""
@@ -144,10 +141,11 @@ class Pacer:
                 raise _refusal(error) from None
 
 
-def _budget(steps: int | None, evaluations: int | None) -> Json:
-    given = {"steps": steps, "evaluations": evaluations}
-    budget = {name: value for name, value in given.items() if value is not None}
-    return {"budget": budget} if budget else {}
+def _with_budget(fields: Json) -> Json:
+    """The fields as the service takes them: those of the budget under that name."""
+    budget = {name: value for name, value in fields.items() if name in _BUDGET and value is not None}
+    others = {name: value for name, value in fields.items() if name not in _BUDGET}
+    return {"budget": budget, **others} if budget else others
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:

@@ -1,25 +1,26 @@
 """One closed list of what can go wrong.
 
-Kind                  HTTP  label              raised by
+Kind                  HTTP  label                 raised by
 ------------------------------------------------------------------------------------------
-invalid_request       422   invalid_request    the gateway, on a bad field
-malformed_body        400   malformed_body     the gateway, on a body that is not JSON
-body_too_large        413   body_too_large     the gateway
-unauthorized          401   unauthorized       the gateway
-model_not_found       404   model_not_found    the planner
-schedule_not_found    404   schedule_not_found the planner
-schedule_mismatch     409   schedule_mismatch  the planner, on another model's or solver's schedule
-job_not_found         404   job_not_found      the gateway
-job_not_finished      409   job_not_finished   the gateway, on an image asked for too early
-job_gone              410   job_gone           the gateway, on a result past its time
-job_cancelled         409   job_cancelled      the gateway
-queue_full            429   queue_full         the store
-deadline_passed       504   deadline_passed    the worker or the gateway
-worker_failed         500   worker_failed      the worker, when its attempts are used up
-not_finite            500   not_finite         the worker, when a picture overflowed
-store_unavailable     503   store_unavailable  the gateway
-no_worker             503   no_worker          the gateway
-internal              500   internal           anybody: this is a bug
+invalid_request       422   invalid_request       the gateway, on a bad field
+malformed_body        400   malformed_body        the gateway, on a body that is not JSON
+body_too_large        413   body_too_large        the gateway
+unauthorized          401   unauthorized          the gateway
+model_not_found       404   model_not_found       the planner
+schedule_not_found    404   schedule_not_found    the planner
+schedule_mismatch     409   schedule_mismatch     the planner, on another model's or solver's schedule
+job_not_found         404   job_not_found         the gateway
+job_not_finished      409   job_not_finished      the gateway, on an image asked for too early
+job_gone              410   job_gone              the gateway, on a result past its time
+job_cancelled         409   job_cancelled         the gateway
+queue_full            429   queue_full            the store
+deadline_unreachable  429   deadline_unreachable  the planner, while others are before it
+deadline_passed       504   deadline_passed       the worker or the gateway
+worker_failed         500   worker_failed         the worker, when its attempts are used up
+not_finite            500   not_finite            the worker, when a picture overflowed
+store_unavailable     503   store_unavailable     the gateway
+no_worker             503   no_worker             the gateway
+internal              500   internal              anybody: this is a bug
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class ErrorKind(Enum):
     job_gone = _Description(410, "Result gone", "Submit the job again; results are kept for a limited time.")
     job_cancelled = _Description(409, "Job cancelled", "Submit the job again if you want its image.")
     queue_full = _Description(429, "Queue full", "Send the request again after the time given in Retry-After.")
+    deadline_unreachable = _Description(
+        429, "Deadline unreachable", "Allow more time or spend less, or send it again after the time in Retry-After."
+    )
     deadline_passed = _Description(504, "Deadline passed", "Allow more time, or spend fewer steps.")
     worker_failed = _Description(500, "Worker failed", "Send the request again; tell the operator if it fails again.")
     not_finite = _Description(

@@ -57,6 +57,9 @@ class Evidence(Strict):
     psnr_db: Figure
     latent_mse: Figure
     task_score: float | None = Field(default=None, ge=0, le=1)
+    quality: Figure | None = Field(
+        default=None, description="share of the teacher's task score; without a task, SSIM to its pictures"
+    )
     seeds: int = Field(ge=1)
     seed_offset: int = Field(ge=0)
     teacher_steps: int = Field(ge=1)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from pacer.errors import PacerError
+from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Claim, Timings
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, Stage
@@ -81,9 +81,11 @@ class Delivery:
         self._metrics.stage.labels(self._model, stage).observe(seconds)
 
     def _fail(self, failed: Failed) -> None:
-        _log.warning("job failed", job=failed.claim.job.id, kind=failed.kind.label, detail=failed.detail)
+        late = failed.kind is ErrorKind.deadline_passed
+        log = _log.info if late else _log.warning
+        log("job given up", job=failed.claim.job.id, kind=failed.kind.label, detail=failed.detail)
         if self._queue.fail(failed.claim, failed.kind, failed.detail):
-            self._metrics.jobs.labels(self._model, "failed").inc()
+            self._metrics.jobs.labels(self._model, "expired" if late else "failed").inc()
 
     def close(self) -> None:
         """Wait until everything is handed in."""

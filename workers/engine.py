@@ -80,6 +80,7 @@ class _Company(NamedTuple):
 class _Held:
     claim: Claim
     admitted_s: float
+    ends_s: float  # when its picture is worth nothing any more
     encode_s: float = 0.0
     stepping_s: float = 0.0  # when its prompt was encoded
     step: int = 0
@@ -177,7 +178,8 @@ class Engine:
 
     def admit(self, claim: Claim) -> Failed | None:
         """Take a job in; says so where it is known already that it cannot be drawn at all."""
-        held = _Held(claim, time.monotonic())
+        now_s = time.monotonic()
+        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else now_s + self._time_left(claim))
         self._held[claim.job.id] = held
         encoded = self._encoder.submit(partial(self._encode, claim.job))
         if encoded.done():
@@ -246,7 +248,7 @@ class Engine:
 
     def turn(self) -> Turn:
         """One evaluation of the most urgent compatible requests; finished ones come back as pictures."""
-        unseated = self._seat_encoded()
+        unseated = [*self._seat_encoded(), *self._expire()]
         started = time.monotonic()
         batch = self._batcher.pick(started, self.speed.cost)
         rows = sum(request.next_rows for request in batch)
@@ -263,6 +265,14 @@ class Engine:
             self._wait()
         ended = (*unseated, *failed, *unfinished, *self._collect())
         return Turn(tuple(request.id for request in batch), rows, seconds, ended)
+
+    def _expire(self) -> list[Failed]:
+        """Give up what is past its deadline before its last step; what is being decoded is as good as done."""
+        now_s = time.monotonic()
+        totals = ((held, len(held.claim.job.table.uncond)) for held in self._held.values())
+        late = [(held, total) for held, total in totals if held.ends_s <= now_s and held.step < total]
+        detail = "Its deadline passed after {} of {} evaluations."
+        return [self._fail(held, ErrorKind.deadline_passed, detail.format(held.step, total)) for held, total in late]
 
     def _wait(self) -> None:
         """Wait until a lane has done something, where there is nothing to step."""

@@ -35,6 +35,7 @@ _FAILURES = describe(
     ErrorKind.body_too_large,
     ErrorKind.invalid_request,
     ErrorKind.queue_full,
+    ErrorKind.deadline_unreachable,
     ErrorKind.internal,
     ErrorKind.worker_failed,
     ErrorKind.not_finite,
@@ -55,7 +56,7 @@ async def generate(body: ImagesRequest, request: Request, gateway: GatewayDep) -
     await gateway.submit(order.jobs)
     ids = [job.id for job in order.jobs]
     try:
-        statuses = await completed(gateway, ids, request)
+        statuses = await completed(gateway, ids, request, deadline_s=order.jobs[0].deadline_s)
     except ClientGoneError:
         structlog.get_logger().info("client gone", jobs=ids)
         return Response(status_code=CLIENT_CLOSED_REQUEST)

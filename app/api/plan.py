@@ -26,6 +26,7 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
         ErrorKind.schedule_mismatch,
         ErrorKind.body_too_large,
         ErrorKind.invalid_request,
+        ErrorKind.deadline_unreachable,
         ErrorKind.store_unavailable,
     ),
 )

@@ -18,6 +18,14 @@ class Quality(BaseModel):
     high: float
 
 
+class Share(BaseModel):
+    """Share of the many-step teacher's quality, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class PlanAnswer(BaseModel):
     """What will be run, and what to expect for it."""
 
@@ -28,7 +36,9 @@ class PlanAnswer(BaseModel):
     evaluations: int = Field(description="network forwards for one image, guidance counted")
     sigmas: list[float]
     predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
+    predicted_wait_seconds: float | None = Field(description="until a worker begins; null until one has measured")
     predicted_quality_db: Quality | None = Field(description="null without evidence")
+    predicted_quality: Share | None = Field(description="null without evidence")
     other_model: bool = Field(
         description="the schedule was optimised on another model or other weights, and allow_other_model ran it here"
     )
@@ -40,7 +50,7 @@ class PlanAnswer(BaseModel):
     @classmethod
     def of(cls, plan: messages.Plan) -> PlanAnswer:
         """The plan as it goes over HTTP."""
-        quality = plan.predicted_quality_db
+        quality, share = plan.predicted_quality_db, plan.predicted_quality
         return cls(
             model=plan.model,
             schedule=plan.schedule,
@@ -50,6 +60,8 @@ class PlanAnswer(BaseModel):
             sigmas=list(plan.sigmas),
             predicted_seconds=plan.predicted_seconds,
             predicted_quality_db=None if quality is None else Quality(mean=quality[0], low=quality[1], high=quality[2]),
+            predicted_quality=None if share is None else Share(mean=share[0], low=share[1], high=share[2]),
+            predicted_wait_seconds=plan.predicted_wait_seconds,
             other_model=plan.other_model,
             interpolated=plan.interpolated,
         )

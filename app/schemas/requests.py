@@ -81,20 +81,45 @@ def _given(value: object) -> object:
     return value
 
 
+def _given_number(value: object) -> object:
+    if value is None:
+        raise PydanticKnownError("float_type")
+    return value
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     """Null stands for a field that is not there; nobody may say it."""
     del schema["default"]
 
 
-_NOTHING_SAID = PydanticCustomError("nothing_said", "is required, or budget.evaluations")
+_NOTHING_SAID = PydanticCustomError(
+    "nothing_said",
+    "is required, or budget.evaluations, latency_ms, min_quality, min_psnr_db, max_steps or min_steps",
+)
 
 Spendable = Annotated[int | None, BeforeValidator(_given), WithJsonSchema({"type": "integer", "minimum": 1})]
+Floor = Annotated[
+    float | None, BeforeValidator(_given_number), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+Share = Annotated[
+    float | None,
+    BeforeValidator(_given_number),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+]
 
 
 class Budget(Strict):
-    """What the caller can spend: steps, network evaluations, or steps that take no more than so many evaluations."""
+    """What the caller can spend, and what it must get for that: any bounds that do not contradict each other.
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "examples": [{"steps": 6}, {"evaluations": 12}]})
+    With a floor, the cheapest schedule that was shown to reach it; without one, the best there is within the bounds.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "examples": [{"steps": 6}, {"evaluations": 12}, {"latency_ms": 500}, {"min_psnr_db": 45, "max_steps": 12}],
+        }
+    )
 
     steps: Spendable = Field(
         default=None,
@@ -107,10 +132,30 @@ class Budget(Strict):
         description="most network evaluations for one image: one forward each, so a guided step takes two where the "
         "schedule evaluates the unconditional output afresh; the best there is of any steps",
     )
+    latency_ms: Spendable = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="milliseconds from arrival to the image: the best that can be done by then, refused where nothing "
+        "can, and dropped where it could not after all",
+    )
+    min_quality: Share = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="least share of the many-step teacher's quality that was shown on held-out seeds, the low end of "
+        "its 95 % interval",
+    )
+    min_psnr_db: Floor = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description="least PSNR to the many-step teacher that was shown on held-out seeds, the low end of its 95 % "
+        "interval",
+    )
+    min_steps: Spendable = Field(default=None, json_schema_extra=_without_default, description="fewest steps")
+    max_steps: Spendable = Field(default=None, json_schema_extra=_without_default, description="most steps")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.steps is None and self.evaluations is None:
+        if not self.model_fields_set:
             missing = InitErrorDetails(type=_NOTHING_SAID, loc=("steps",), input={})
             raise ValidationError.from_exception_data("Budget", [missing])
         return self

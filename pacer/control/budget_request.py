@@ -20,6 +20,11 @@ class BudgetRequest:
         height: pixels.
         steps: the step budget; None leaves it to evaluations, sigmas, schedule or the default.
         evaluations: the most network evaluations for one image, a guided step counting two; None sets no bound.
+        latency_s: the most seconds from arrival to the image; None sets no bound.
+        min_steps: the fewest steps; None sets no bound.
+        max_steps: the most steps; None leaves that to the service.
+        min_psnr_db: the least PSNR to the teacher, decibels, that a schedule was shown to reach; None sets no floor.
+        min_quality: the least share of the teacher's quality, 0 to 1, that one was shown to reach; None sets no floor.
         schedule: a registry id 'model/solver/steps' or 'model/solver@variant/steps', or the name of a grid; None takes
             the best there is.
         solver: a solver's name, any variant; None takes the schedule's own, or the model's.
@@ -36,6 +41,11 @@ class BudgetRequest:
     height: int
     steps: int | None = None
     evaluations: int | None = None
+    latency_s: float | None = None
+    min_steps: int | None = None
+    max_steps: int | None = None
+    min_psnr_db: float | None = None
+    min_quality: float | None = None
     schedule: str | None = None
     solver: str | None = None
     sigmas: tuple[float, ...] | None = None
@@ -46,6 +56,12 @@ class BudgetRequest:
     def branch_scale(self) -> float:
         """The scale between a step's two evaluations; 1, one evaluation, where the network takes it as an input."""
         return 1.0 if self.card.embedded_guidance else self.guidance_scale
+
+    @property
+    def leaves_steps_open(self) -> bool:
+        """Whether other bounds than a number of steps say what may be spent."""
+        bounds = (self.evaluations, self.latency_s, self.min_steps, self.max_steps, self.min_psnr_db, self.min_quality)
+        return self.steps is None and any(bound is not None for bound in bounds)
 
 
 def grid_solver(request: BudgetRequest) -> str:
@@ -79,6 +95,29 @@ def check_steps(steps: int | None, max_steps: int, *, field: str) -> None:
     """
     if steps is not None and not 1 <= steps <= max_steps:
         raise invalid(field, f"steps must lie in 1 to {max_steps}, is {steps}")
+
+
+def check_bounds(request: BudgetRequest, max_steps: int) -> None:
+    """Refuse bounds that nothing can be within, and those that contradict each other.
+
+    Raises:
+        PacerError: invalid_request, naming the numbers.
+    """
+    check_steps(request.steps, max_steps, field="steps")
+    check_steps(request.min_steps, max_steps, field="budget.min_steps")
+    check_steps(request.max_steps, max_steps, field="budget.max_steps")
+    if request.steps is not None and (request.min_steps is not None or request.max_steps is not None):
+        raise invalid("budget.steps", "steps says it exactly, min_steps and max_steps leave it open; give one of them")
+    if request.min_steps is not None and request.max_steps is not None and request.min_steps > request.max_steps:
+        raise invalid("budget.min_steps", f"{request.min_steps} is more than budget.max_steps, {request.max_steps}")
+    if request.evaluations is not None and request.evaluations < 1:
+        raise invalid("budget.evaluations", f"must be at least 1, is {request.evaluations}")
+    if request.latency_s is not None and request.latency_s <= 0:
+        raise invalid("budget.latency_ms", f"must be above 0, is {request.latency_s * 1000:g}")
+    if request.min_quality is not None and not 0 < request.min_quality <= 1:
+        raise invalid("budget.min_quality", f"must be above 0 and at most 1, is {request.min_quality:g}")
+    if request.min_psnr_db is not None and not request.min_psnr_db > 0:
+        raise invalid("budget.min_psnr_db", f"must be above 0, is {request.min_psnr_db:g}")
 
 
 def invalid(field: str, detail: str) -> PacerError:

@@ -35,8 +35,8 @@ def by_id(request: BudgetRequest, name: str, registry: Registry, max_steps: int)
     choice = from_entry(schedule, entry)
     beyond = schedule.entry(entry.steps) is None or not covers(schedule, request)
     # What was measured on another model, or elsewhere, says nothing of this.
-    quality = None if foreign or beyond else choice.quality
-    return replace(choice, quality=quality, other_model=foreign, interpolated=beyond)
+    evidence = None if foreign or beyond else choice.evidence
+    return replace(choice, evidence=evidence, other_model=foreign, interpolated=beyond)
 
 
 def _find(request: BudgetRequest, name: str, registry: Registry, max_steps: int) -> tuple[Schedule, Entry]:

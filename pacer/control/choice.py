@@ -11,15 +11,13 @@ from pacer.control.own_sigmas import check_sigmas
 from pacer.errors import ErrorKind, PacerError
 from schedules.artefact import Entry, Schedule
 from schedules.compile import compile_table
+from schedules.evidence import Evidence
 from schedules.grid_names import find_grid, grid_names
 from schedules.registry import entry_table
 from schedules.table import FloatArray, Table
 
 CUSTOM = "custom"
 """The schedule name of a plan that was made from the caller's own sigmas."""
-
-Quality = tuple[float, float, float]
-"""Predicted PSNR in dB, and its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Choice:
         solver: its name.
         sigmas: noise levels, steps + 1 of them, falling to 0.
         table: what the engine runs.
-        quality: predicted; None where nobody measured it.
+        evidence: what was measured of it; None where nothing was.
         other_model: whether it was optimised on another model or other weights.
         interpolated: whether it is used beyond what it was shown to hold for.
     """
@@ -40,17 +38,15 @@ class Choice:
     solver: str
     sigmas: tuple[float, ...]
     table: Table
-    quality: Quality | None = None
+    evidence: Evidence | None = None
     other_model: bool = False
     interpolated: bool = False
 
 
 def from_entry(schedule: Schedule, entry: Entry) -> Choice:
     """An entry of the registry, with what was measured of it."""
-    figure = None if entry.evidence is None else entry.evidence.psnr_db
-    quality = None if figure is None else (figure.mean, figure.low, figure.high)
     name, table = schedule.entry_id(entry.steps), entry_table(schedule, entry)
-    return Choice(name, schedule.solver, entry.sigmas, table, quality)
+    return Choice(name, schedule.solver, entry.sigmas, table, entry.evidence)
 
 
 def from_grid(request: BudgetRequest, name: str, steps: int) -> Choice:

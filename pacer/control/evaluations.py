@@ -1,65 +1,27 @@
-"""A budget in network evaluations: how many steps it buys, and what it cannot buy."""
+"""What solvers take: table rows for a number of steps, and forwards of the network for a row."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from pacer.errors import ErrorKind, PacerError
 from schedules.compile import compile_table
 from schedules.grids import uniform
 
-FIELD = "budget.evaluations"
+
+def forwards(guidance_scale: float) -> int:
+    """Forwards of the network for a row whose unconditional output is fresh; at scale 1 there is none."""
+    return 1 if guidance_scale == 1.0 else 2
 
 
-def most_steps(solver: str, evaluations: int, guidance_scale: float) -> int:
-    """The most steps of a solver, guided on every row, that a number of network evaluations buys; 0 if not one.
+def rows_of(solver: str, steps: int) -> int:
+    """Rows of a solver's table: one for each step, or two for each but the last where it evaluates twice.
 
     Args:
         solver: with a compiler.
-        evaluations: forwards of the network for one image, >= 1.
-        guidance_scale: 1 means unguided; otherwise each row takes two forwards.
+        steps: >= 1.
     """
     first, each = _rows(solver)
-    return max(0, (evaluations // _forwards(guidance_scale) - first) // each + 1)
-
-
-def too_few(solver: str, evaluations: int, guidance_scale: float) -> PacerError:
-    """The error where neither a schedule that holds nor one step of a grid is to be had."""
-    least = _forwards(guidance_scale) * _rows(solver)[0]
-    way = "" if guidance_scale == 1.0 else ", or set guidance_scale to 1"
-    return refused(
-        f"{evaluations} buys no step: one of solver {solver!r} takes {least} at guidance_scale {guidance_scale:g}, and "
-        f"no schedule that holds for this request takes fewer; allow {least} or more{way}"
-    )
-
-
-def check_spent(spent: int, evaluations: int | None, *, what: str, guidance_scale: float) -> None:
-    """Refuse a plan that takes more network evaluations than the budget says; None is no budget.
-
-    Raises:
-        PacerError: invalid_request, naming both numbers.
-    """
-    if evaluations is not None and spent > evaluations:
-        raise refused(f"{what} take {spent} at guidance_scale {guidance_scale:g}, the budget says {evaluations}")
-
-
-def check_evaluations(evaluations: int | None) -> None:
-    """Refuse a budget of no evaluations.
-
-    Raises:
-        PacerError: invalid_request.
-    """
-    if evaluations is not None and evaluations < 1:
-        raise refused(f"must be at least 1, is {evaluations}")
-
-
-def refused(detail: str) -> PacerError:
-    """The error that blames this budget."""
-    return PacerError(ErrorKind.invalid_request, f"{FIELD}: {detail}", field=FIELD)
-
-
-def _forwards(guidance_scale: float) -> int:
-    return 1 if guidance_scale == 1.0 else 2
+    return first + each * (steps - 1)
 
 
 @lru_cache

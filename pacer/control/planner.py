@@ -5,15 +5,16 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
-from pacer.control.budget_request import BudgetRequest, check_guidance, check_steps, invalid
-from pacer.control.by_evaluations import by_evaluations
+from pacer.control.budget_request import BudgetRequest, check_bounds, check_guidance, invalid
 from pacer.control.by_id import by_id
+from pacer.control.by_limits import by_limits
 from pacer.control.choice import Choice, from_grid, from_sigmas
-from pacer.control.evaluations import check_evaluations, check_spent
 from pacer.control.held import best_choice, nearest_choice
-from pacer.control.turns import TurnCost
-from pacer.jobs.messages import Plan, WorkerSpeed
+from pacer.control.limits import Forecast, Limits
+from pacer.control.refusals import EVALUATIONS, below_floor, too_late
+from pacer.jobs.messages import Plan
 from pacer.models import ModelCard
+from schedules.evidence import Figure
 from schedules.registry import Registry
 from schedules.table import Table
 
@@ -21,7 +22,7 @@ from schedules.table import Table
 def plan(
     request: BudgetRequest,
     registry: Registry,
-    speed: WorkerSpeed | None,
+    forecast: Forecast | None,
     *,
     default_steps: int = 10,
     max_steps: int = 100,
@@ -29,22 +30,23 @@ def plan(
     """Decide what to run for a request.
 
     Args:
-        request: what the caller can spend.
+        request: what the caller can spend, and what it must get for that.
         registry: the schedules at hand.
-        speed: what workers measured, in seconds; None before they have.
-        default_steps: the budget of a request that names none; a distilled model has its own.
+        forecast: what workers measured, and how long the wait is; None before they have measured.
+        default_steps: the budget of a request that bounds nothing from above; a distilled model has its own.
         max_steps: the largest budget allowed.
 
     Raises:
-        PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed.
+        PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed;
+            deadline_unreachable where only the wait is in the way.
     """
     check_guidance(request.guidance_scale, request.card)
-    check_steps(request.steps, max_steps, field="steps")
-    check_evaluations(request.evaluations)
-    choice = _choose(request, registry, default_steps, max_steps)
-    evaluations = choice.table.network_evaluations(request.branch_scale)
-    what = f"{len(choice.sigmas) - 1} steps of schedule {choice.name!r} under solver {choice.solver!r}"
-    check_spent(evaluations, request.evaluations, what=what, guidance_scale=request.branch_scale)
+    check_bounds(request, max_steps)
+    limits = _limits(request, forecast, default_steps, max_steps)
+    choice = _choose(request, limits, registry, default_steps, max_steps)
+    table, evidence = choice.table, choice.evidence
+    evaluations = table.network_evaluations(request.branch_scale)
+    _check_met(request, limits, choice, evaluations)
     made = Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -52,38 +54,72 @@ def plan(
         steps=len(choice.sigmas) - 1,
         evaluations=evaluations,
         sigmas=choice.sigmas,
-        predicted_seconds=None
-        if speed is None
-        else predict_seconds(choice.table.evaluations_count, evaluations, speed),
-        predicted_quality_db=choice.quality,
+        predicted_seconds=None if forecast is None else forecast.service_s(table.evaluations_count, evaluations),
+        predicted_quality_db=None if evidence is None else _interval(evidence.psnr_db),
+        predicted_quality=None if evidence is None or evidence.quality is None else _interval(evidence.quality),
+        predicted_wait_seconds=None if forecast is None else forecast.wait_s,
         other_model=choice.other_model,
         interpolated=choice.interpolated,
     )
-    return made, choice.table
+    return made, table
 
 
-def predict_seconds(turns: int, rows: int, speed: WorkerSpeed) -> float:
-    """Service seconds of one image that waits for nobody: so many network calls with so many rows together."""
-    denoise = TurnCost(speed.turn_seconds, speed.row_seconds).seconds(turns, rows)
-    return speed.encode_seconds + denoise + speed.decode_seconds
+def _interval(figure: Figure) -> tuple[float, float, float]:
+    return figure.mean, figure.low, figure.high
 
 
-def _choose(request: BudgetRequest, registry: Registry, default_steps: int, max_steps: int) -> Choice:
+def _limits(request: BudgetRequest, forecast: Forecast | None, default_steps: int, max_steps: int) -> Limits:
+    """The bounds of a request; one that sets none from above, or none that can be reckoned with, has the default."""
+    reckoned = request.latency_s is not None and forecast is not None
+    bounded = reckoned or any(
+        bound is not None
+        for bound in (request.evaluations, request.max_steps, request.min_psnr_db, request.min_quality)
+    )
+    least = request.min_steps or 1
+    most = min(request.max_steps or max_steps, max_steps)
+    if not bounded and request.leaves_steps_open:
+        most = max(least, _default(request.card, default_steps, max_steps))
+    return Limits(
+        steps=(least, most) if request.steps is None else (request.steps, request.steps),
+        evaluations=request.evaluations,
+        latency_s=request.latency_s,
+        psnr_db=request.min_psnr_db,
+        quality=request.min_quality,
+        forecast=forecast,
+    )
+
+
+def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_steps: int, max_steps: int) -> Choice:
     if request.sigmas is not None:
         return from_sigmas(request, request.sigmas, max_steps)
     if request.schedule is not None and "/" in request.schedule:
         return by_id(request, request.schedule, registry, max_steps)
-    if request.evaluations is not None and request.steps is None:
-        return by_evaluations(request, request.evaluations, registry, max_steps)
+    if request.leaves_steps_open:
+        return by_limits(request, limits, registry)
     steps = request.steps or _default(request.card, default_steps, max_steps)
     if request.schedule is not None:
         return from_grid(request, request.schedule, steps)
     if request.card.distilled:
         return from_grid(request, request.card.grid, steps)
-    best = best_choice(request, steps, registry)
+    best = best_choice(request, limits, steps, registry)
     if best is None and request.allow_interpolated:
-        best = nearest_choice(request, steps, registry)
+        best = nearest_choice(request, limits, steps, registry)
     return best or from_grid(request, request.card.grid, steps)
+
+
+def _check_met(request: BudgetRequest, limits: Limits, choice: Choice, evaluations: int) -> None:
+    """Refuse what was named beside the budget and does not keep to it."""
+    steps, turns = len(choice.sigmas) - 1, choice.table.evaluations_count
+    what = f"{steps} steps of schedule {choice.name!r} under solver {choice.solver!r}"
+    if limits.evaluations is not None and evaluations > limits.evaluations:
+        scale = f"at guidance_scale {request.branch_scale:g}"
+        raise invalid(EVALUATIONS, f"{what} take {evaluations} {scale}, the budget says {limits.evaluations}")
+    if not limits.in_time(turns, evaluations):
+        raise too_late(limits, what, turns, evaluations)
+    if request.steps is None and request.leaves_steps_open and not limits.steps[0] <= steps <= limits.steps[1]:
+        raise invalid("budget.steps", f"{what} are not within {limits.steps[0]} to {limits.steps[1]} steps")
+    if not limits.reached_by(choice.evidence):
+        raise below_floor(limits, what, measured=choice.evidence is not None)
 
 
 def _default(card: ModelCard, default_steps: int, max_steps: int) -> int:

@@ -60,6 +60,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Service time of one image without queueing, None until a worker has measured."""
     predicted_quality_db: tuple[float, float, float] | None
     """PSNR to the teacher: mean, low, high; None without evidence."""
+    predicted_quality: tuple[float, float, float] | None = None
+    """Share of the teacher's quality: mean, low, high; None without evidence."""
+    predicted_wait_seconds: float | None = None
+    """From arrival until a worker begins, None until one has measured."""
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False

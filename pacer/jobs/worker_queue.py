@@ -94,8 +94,13 @@ class WorkerQueue:
         return self._end(claim.job.id, claim.fence, "completed", image=image, timings=packed)
 
     def fail(self, claim: Claim, kind: ErrorKind, detail: str) -> bool:
-        """End a job without an image, for good. False when it is no longer this claim's."""
-        return self._end(claim.job.id, claim.fence, "failed", kind=kind, detail=detail)
+        """End a job without an image, for good; one past its deadline has expired, every other failed.
+
+        Returns:
+            False when it is no longer this claim's.
+        """
+        state: JobState = "expired" if kind is ErrorKind.deadline_passed else "failed"
+        return self._end(claim.job.id, claim.fence, state, kind=kind, detail=detail)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give jobs back, each to its place in the queue, the attempt not charged."""

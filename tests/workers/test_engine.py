@@ -1,5 +1,6 @@
 """The engine: what fails, fails alone; what is claimed again, goes on."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,13 +34,21 @@ class Fragile(Field):
         return super().decode(x)
 
 
-def claim_of(prompt: str, *, steps: int = 3, fence: int = 1, attempt: int = 1, job_id: str | None = None) -> Claim:
+def claim_of(
+    prompt: str,
+    *,
+    steps: int = 3,
+    fence: int = 1,
+    attempt: int = 1,
+    job_id: str | None = None,
+    deadline_s: float | None = None,
+) -> Claim:
     sigmas = np.linspace(1, 0, steps + 1)
     table = compile_table("euler", sigmas, "flow")
     plan = Plan("toy", "custom", "euler", steps, steps, tuple(sigmas.tolist()), None, None)
     job = Job(
         id=job_id or new_job_id("toy"), prompt=prompt, negative_prompt="0", seed=1, width=64, height=64,
-        guidance_scale=1.0, plan=plan, table=TableMessage.of(table),
+        guidance_scale=1.0, plan=plan, table=TableMessage.of(table), deadline_s=deadline_s,
     )  # fmt: skip
     return Claim(job, fence, attempt, 0, 0)
 
@@ -91,6 +100,20 @@ def test_a_job_claimed_again_goes_on_under_its_new_fence(engine: Engine) -> None
     (drawn,) = run(engine)
     assert drawn.claim.fence == 2
     assert not engine.adopt(new)
+
+
+def test_what_is_past_its_deadline_is_not_stepped_on_and_costs_nobody_else(engine: Engine) -> None:
+    late, in_time = claim_of("1", deadline_s=0.05), claim_of("2", deadline_s=60.0)
+    for claim in (late, in_time):
+        assert engine.admit(claim) is None
+    assert set(engine.turn().stepped) == {late.job.id, in_time.job.id}
+    time.sleep(0.06)
+    given_up, drawn = run(engine)
+    assert isinstance(given_up, Failed)
+    assert (given_up.claim, given_up.kind) == (late, ErrorKind.deadline_passed)
+    assert "after 1 of 3 evaluations" in given_up.detail
+    assert isinstance(drawn, Drawn)
+    assert drawn.claim == in_time
 
 
 def test_a_dropped_job_leaves_no_trace(engine: Engine) -> None:

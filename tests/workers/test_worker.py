@@ -156,6 +156,19 @@ def test_an_overflowing_job_fails_by_name_and_alone(family: Sd3Family, settings:
     assert (found.status, found.error_kind) == ("failed", "not_finite")
 
 
+def test_a_job_past_its_deadline_has_expired_and_says_so(family: Sd3Family, settings: Settings) -> None:
+    late = make_job(900, deadline_s=0.5)
+    labels = {"model": MODEL, "outcome": "expired"}
+    with running(family, settings) as registry:
+        submit(settings, [late])
+        wait_until(ended(settings, [late]))
+        wait_until(lambda: registry.get_sample_value("pacer_jobs_total", labels) == 1)
+    told = status(settings, late)
+    assert (told.status, told.error_kind) == ("expired", "deadline_passed")
+    assert told.error_detail is not None
+    assert "of 900 evaluations" in told.error_detail
+
+
 def test_a_running_job_can_be_cancelled(family: Sd3Family, settings: Settings) -> None:
     long = make_job(900)
     with running(family, settings):

@@ -1,5 +1,5 @@
 -- Ends a running job for the worker that holds it; a worker with an old fence is too late and changes nothing.
--- ARGV: id, fence, state (completed or failed), result_ttl_s, image, timings, error_kind, error_detail
+-- ARGV: id, fence, state (completed, failed or expired), result_ttl_s, image, timings, error_kind, error_detail
 -- Reply: 1 when the job ended this way, 0 when the worker is fenced out.
 
 local id, fence, state, ttl_s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

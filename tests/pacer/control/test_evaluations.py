@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacer.control.budget_request import BudgetRequest
-from pacer.control.evaluations import most_steps
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan
@@ -118,10 +117,18 @@ def test_the_best_that_fits_is_taken(fields: dict[str, Any], expected: str, spen
     ("fields", "field", "said"),
     [
         ({"evaluations": 0}, "budget.evaluations", "at least 1, is 0"),
-        ({"evaluations": 1}, "budget.evaluations", "one of solver 'euler' takes 2 at guidance_scale 1.5"),
+        (
+            {"evaluations": 1},
+            "budget.evaluations",
+            "the least is 1 step of solver 'euler', 2 network evaluations at guidance_scale 1.5",
+        ),
         ({"evaluations": 1}, "budget.evaluations", "allow 2 or more, or set guidance_scale to 1"),
         ({"evaluations": 1, "schedule": "karras"}, "budget.evaluations", "allow 2 or more"),
-        ({"evaluations": 7, "solver": LEARNED}, "budget.evaluations", "solver 'learned' take 8 or more"),
+        (
+            {"evaluations": 7, "solver": LEARNED},
+            "budget.evaluations",
+            "the least is a schedule of solver 'learned', 8 network evaluations",
+        ),
         ({"evaluations": 7, "steps": 4}, "budget.evaluations", "4 steps of schedule"),
         ({"evaluations": 7, "steps": 4}, "budget.evaluations", "take 8 at guidance_scale 1.5, the budget says 7"),
         ({"evaluations": 11, "schedule": "shapes-64/learned/6"}, "budget.evaluations", "take 12"),
@@ -158,7 +165,7 @@ def test_searched_coefficients_are_taken_beyond_their_guidance_within_the_budget
     assert (far.schedule, far.evaluations, far.interpolated) == ("shapes-64/learned@g5/4", 8, True)
     lean = Registry.of([schedule(LEARNED, entry(LEARNED, 1, 9.0, ("skipped",)))])
     assert planned(lean, evaluations=1, guidance_scale=9.0, allow_interpolated=True).schedule == "shapes-64/learned/1"
-    assert "takes 2 at guidance_scale 9" in refused(lean, evaluations=1, guidance_scale=9.0).detail
+    assert "2 network evaluations at guidance_scale 9" in refused(lean, evaluations=1, guidance_scale=9.0).detail
 
 
 def test_leave_to_interpolate_keeps_the_budget() -> None:
@@ -219,11 +226,14 @@ def test_a_variants_budgets_are_interpolated_among_its_own() -> None:
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 @pytest.mark.parametrize("solver", list(SOLVERS))
 def test_a_grid_has_as_many_steps_as_fit(solver: str, scale: float) -> None:
-    for evaluations in range(1, 30):
-        steps = most_steps(solver, evaluations, scale)
-        taken = [compile_table(solver, uniform(n), "flow").network_evaluations(scale) for n in (steps or 1, steps + 1)]
-        assert taken[1] > evaluations
-        assert (steps == 0) == (taken[0] > evaluations)
+    nothing = Registry.of([])
+    for evaluations in range(2, 30):
+        fields = {"evaluations": evaluations, "schedule": "uniform", "solver": solver, "guidance_scale": scale}
+        made = planned(nothing, **fields)
+        taken = [
+            compile_table(solver, uniform(n), "flow").network_evaluations(scale) for n in (made.steps, made.steps + 1)
+        ]
+        assert taken[0] == made.evaluations <= evaluations < taken[1]
 
 
 @st.composite

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacer.control.budget_request import BudgetRequest
+from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import WorkerSpeed
@@ -30,6 +31,7 @@ from schedules.registry import Registry
 
 CARD = load("shapes-64")
 SPEED = WorkerSpeed(turn_seconds=0.1, row_seconds=0.01, encode_seconds=0.5, decode_seconds=0.25)
+FORECAST = Forecast(SPEED)
 
 
 def entry(steps: int, psnr: float | None) -> Entry:
@@ -113,7 +115,7 @@ def test_a_solver_with_two_evaluations_a_step_must_be_asked_for() -> None:
 
 
 def test_without_an_entry_the_models_grid_serves_and_promises_nothing() -> None:
-    made, _ = plan(ask(steps=5), REGISTRY, SPEED)
+    made, _ = plan(ask(steps=5), REGISTRY, FORECAST)
     assert (made.schedule, made.solver, made.predicted_quality_db) == (CARD.grid, "euler", None)
     assert made.sigmas == pytest.approx(GRIDS[CARD.grid](5))
 
@@ -145,8 +147,10 @@ def test_guidance_costs_a_second_evaluation_per_step() -> None:
 
 
 def test_seconds_are_predicted_from_the_measured_speed() -> None:
-    assert plan(ask(steps=6), REGISTRY, SPEED)[0].predicted_seconds == pytest.approx(0.5 + 6 * 0.1 + 12 * 0.01 + 0.25)
-    alone = plan(ask(steps=6, guidance_scale=1.0), REGISTRY, SPEED)[0]
+    assert plan(ask(steps=6), REGISTRY, FORECAST)[0].predicted_seconds == pytest.approx(
+        0.5 + 6 * 0.1 + 12 * 0.01 + 0.25
+    )
+    alone = plan(ask(steps=6, guidance_scale=1.0), REGISTRY, FORECAST)[0]
     assert alone.predicted_seconds == pytest.approx(0.5 + 6 * 0.1 + 6 * 0.01 + 0.25)
     assert plan(ask(steps=6), REGISTRY, None)[0].predicted_seconds is None
 

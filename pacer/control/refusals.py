@@ -1,0 +1,99 @@
+"""How a budget is refused that cannot be met: with the numbers that contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pacer.control.limits import Limits
+from pacer.errors import ErrorKind, PacerError
+from schedules.artefact import Entry
+
+STEPS = "budget.max_steps"
+EVALUATIONS = "budget.evaluations"
+LATENCY = "budget.latency_ms"
+PSNR = "budget.min_psnr_db"
+QUALITY = "budget.min_quality"
+
+
+def nothing_fits(limits: Limits, what: str, turns: int, evaluations: int, *, guidance_scale: float = 1.0) -> PacerError:
+    """The error where not even the least is to be had.
+
+    Args:
+        limits: of the budget.
+        what: the least there is, in words.
+        turns: its table rows.
+        evaluations: its forwards.
+        guidance_scale: between a step's two evaluations; 1 means one.
+    """
+    if limits.evaluations is not None and evaluations > limits.evaluations:
+        way = "" if guidance_scale == 1.0 else ", or set guidance_scale to 1"
+        least = f"the least is {what}, {evaluations} network evaluations at guidance_scale {guidance_scale:g}"
+        return _refused(EVALUATIONS, f"{limits.evaluations} buys nothing: {least}; allow {evaluations} or more{way}")
+    return too_late(limits, f"the least, {what},", turns, evaluations)
+
+
+def too_late(limits: Limits, what: str, turns: int, evaluations: int) -> PacerError:
+    """The error where there is no time: at all, or for as long as others are before it."""
+    if limits.forecast is None or limits.latency_s is None:
+        raise ValueError(f"limits: they set no time, so nothing can be late, are {limits}; this is a bug")
+    service_s, wait_s = limits.forecast.service_s(turns, evaluations), limits.forecast.wait_s
+    needs = f"{what} would take about {_ms(service_s)}"
+    if service_s > limits.latency_s:
+        return _refused(LATENCY, f"{needs}, the budget says {_ms(limits.latency_s)}")
+    return PacerError(
+        ErrorKind.deadline_unreachable,
+        f"{needs} after a wait of about {_ms(wait_s)}, the budget says {_ms(limits.latency_s)}",
+        field=LATENCY,
+        retry_after_s=wait_s + service_s - limits.latency_s,
+    )
+
+
+def too_dear(limits: Limits, steps: int, turns: int, evaluations: int) -> PacerError:
+    """The error where a floor needs more than the budget allows."""
+    spent = f"{steps} steps, {evaluations} network evaluations"
+    field, floor = _floor(limits)
+    if limits.evaluations is not None and evaluations > limits.evaluations:
+        return _refused(field, f"{floor} needs {spent}; budget.evaluations allows {limits.evaluations}")
+    least, most = limits.steps
+    if steps > most:
+        return _refused(field, f"{floor} needs {spent}; at most {most} steps are allowed")
+    if steps < least:
+        return _refused(field, f"{floor} needs {spent} and no more; at least {least} steps are asked for")
+    return too_late(limits, f"{steps} steps, which {field} {floor} needs,", turns, evaluations)
+
+
+def beyond_reach(limits: Limits, held: Sequence[Entry]) -> PacerError:
+    """The error where no schedule was shown to reach the floor."""
+    field, floor = _floor(limits)
+    if limits.psnr_db is not None:
+        shown = [(entry.evidence.psnr_db.low, entry.steps) for entry in held if entry.evidence]
+    else:
+        shown = [
+            (entry.evidence.quality.low, entry.steps) for entry in held if entry.evidence and entry.evidence.quality
+        ]
+    if not shown:
+        return _refused(field, "nothing was measured for this model, guidance_scale and size; leave the floor out")
+    most, steps = max(shown)
+    return _refused(field, f"{floor} was not shown to be reached; the most is {most:.4g}, by {steps} steps")
+
+
+def below_floor(limits: Limits, what: str, *, measured: bool) -> PacerError:
+    """The error of a sampler that was named and was not shown to reach the floor."""
+    field, floor = _floor(limits)
+    known = f"were not shown to reach {floor}" if measured else f"were never measured, so nobody knows that of {floor}"
+    return _refused(field, f"{what} {known}; leave out one of the two")
+
+
+def _floor(limits: Limits) -> tuple[str, str]:
+    """The floor that is named first, and how it is said."""
+    if limits.psnr_db is not None:
+        return PSNR, f"{limits.psnr_db:g} dB"
+    return QUALITY, f"{limits.quality:g}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _refused(field: str, detail: str) -> PacerError:
+    return PacerError(ErrorKind.invalid_request, f"{field}: {detail}", field=field)

@@ -1,0 +1,74 @@
+"""Budgets over HTTP: milliseconds, floors of quality and ranges of steps, planned and kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.app.stand_in_worker import SLOW_PROMPT
+
+# The stand-in says that a guided step takes 25 ms, a reused one 15, and all else 5; the registry of these tests holds
+# euler/4 (90 dB), euler/6 (94), ab2/6 (97) and
+# ab2@thrifty/6 (92, in seven evaluations), and beside them what is shipped.
+
+
+def quote(client: httpx2.Client, **budget: Any) -> httpx2.Response:
+    return client.post("/v1/plan", json={"budget": budget})
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("budget", "schedule", "steps"),
+    [
+        ({"latency_ms": 5000}, "shapes-64/ab2/6", 6),
+        ({"latency_ms": 160}, "shapes-64/ab2/6", 6),
+        ({"latency_ms": 150}, "shapes-64/ab2@thrifty/6", 6),
+        ({"latency_ms": 60}, "shapes-64/learned/2", 2),
+        ({"latency_ms": 5000, "evaluations": 7}, "shapes-64/ab2@thrifty/6", 6),
+        ({"latency_ms": 5000, "max_steps": 5}, "shapes-64/euler/4", 4),
+        ({"min_psnr_db": 89}, "shapes-64/ab2@thrifty/6", 6),
+        ({"min_psnr_db": 92}, "shapes-64/ab2/6", 6),
+        ({"min_steps": 6}, "shapes-64/ab2/6", 6),
+    ],
+)
+def test_a_budget_buys_the_best_that_keeps_to_it(
+    client: httpx2.Client, budget: dict[str, int], schedule: str, steps: int
+) -> None:
+    answer = quote(client, **budget)
+    assert answer.status_code == 200, answer.text
+    plan = answer.json()
+    assert (plan["schedule"], plan["steps"]) == (schedule, steps)
+    assert plan["predicted_seconds"] * 1000 <= budget.get("latency_ms", 1e9)
+    assert plan["predicted_wait_seconds"] == 0.0
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("budget", "field", "said"),
+    [
+        ({"latency_ms": 20}, "latency_ms", "would take about 30 ms, the budget says 20 ms"),
+        ({"latency_ms": 100, "steps": 6}, "latency_ms", "6 steps"),
+        ({"latency_ms": 100, "min_psnr_db": 92}, "latency_ms", "which budget.min_psnr_db 92 dB needs"),
+        ({"min_quality": 0.5}, "min_quality", "nothing was measured"),
+        ({"min_psnr_db": 92, "evaluations": 9}, "min_psnr_db", "needs 6 steps, 12 network evaluations"),
+    ],
+)
+def test_what_contradicts_is_refused_with_the_numbers(
+    client: httpx2.Client, budget: dict[str, Any], field: str, said: str
+) -> None:
+    answer = quote(client, **budget)
+    assert (answer.status_code, answer.json()["field"]) == (422, f"budget.{field}")
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_who_waits_is_told_when_the_deadline_passes(client: httpx2.Client) -> None:
+    blocking = client.post("/v1/jobs", json={"prompt": SLOW_PROMPT, "budget": {"steps": 4}}).json()["id"]
+    late = {"prompt": "a red star", "budget": {"steps": 1, "latency_ms": 300}}
+    answer = client.post("/v1/images/generations", json=late)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_passed")
+    assert answer.headers.get("retry-after") is None
+    assert answer.elapsed.total_seconds() < 1.0
+    client.delete(f"/v1/jobs/{blocking}")

@@ -1,0 +1,209 @@
+"""Budgets of milliseconds, of a least quality, and of a range of steps: what they buy and how they contradict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.limits import Forecast
+from pacer.control.planner import plan
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.messages import Plan, WorkerSpeed
+from pacer.models import Distilled, load
+from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor
+from schedules.compile import SOLVERS
+from schedules.registry import Registry
+
+CARD = load("shapes-64")
+MADE = Provenance(
+    method="test", teacher_steps=50, calibration_seeds=1, calibration_seed_offset=0, prompts_sha256="0" * 64,
+    date="2026-01-01", code_version="0",
+)  # fmt: skip
+SPEED = WorkerSpeed(turn_seconds=0.010, row_seconds=0.020, encode_seconds=0.020, decode_seconds=0.030)
+"""A guided step takes 50 ms, and so does what is around the steps: n steps take (n + 1) x 50 ms."""
+
+
+def entry(steps: int, psnr: float, quality: float | None) -> Entry:
+    mse = Figure(mean=0.1, low=0.1, high=0.1)
+    share = None if quality is None else Figure(mean=quality + 0.01, low=quality, high=quality + 0.02)
+    figure = Figure(mean=psnr + 1, low=psnr, high=psnr + 2)
+    evidence = Evidence(
+        psnr_db=figure, latent_mse=mse, quality=share, seeds=8, seed_offset=100, teacher_steps=50, task_score=0.5
+    )
+    return Entry(steps=steps, sigmas=tuple(np.linspace(1, 0, steps + 1).tolist()), evidence=evidence)
+
+
+def schedule(solver: str, *entries: Entry, guidance: tuple[float, float] = (1.0, 3.0)) -> Schedule:
+    valid = ValidFor(width=(64, 64), height=(64, 64), guidance_scale=guidance)
+    return Schedule(
+        format="pacer-schedule/1", revision=None, dtype="float32", quantization=None, prediction="flow", model=CARD.id,
+        weights_sha256=CARD.weights_sha256 or "0" * 64, servable=True, solver=solver, variant=None,
+        order=SOLVERS[solver], provenance=MADE, entries=entries, valid_for=valid,
+    )  # fmt: skip
+
+
+REGISTRY = Registry.of(
+    [
+        schedule("ab2", *(entry(steps, 20.0 + 2 * steps, 0.80 + 0.01 * steps) for steps in range(1, 13))),
+        schedule("euler", *(entry(steps, 15.0 + 2 * steps, None) for steps in range(1, 13))),
+    ]
+)
+
+
+def planned(registry: Registry = REGISTRY, *, wait_s: float | None = 0.0, **fields: Any) -> Plan:
+    """The plan of a guided request; a wait of None stands for workers that have measured nothing."""
+    request = BudgetRequest(**{"card": CARD, "guidance_scale": 1.5, "width": 64, "height": 64, **fields})
+    forecast = None if wait_s is None else Forecast(SPEED, wait_s)
+    return plan(request, registry, forecast, default_steps=8, max_steps=50)[0]
+
+
+def refused(**fields: Any) -> PacerError:
+    with pytest.raises(PacerError) as caught:
+        planned(**fields)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "solver", "steps"),
+    [
+        ({"latency_s": 0.35}, "ab2", 6),
+        ({"latency_s": 0.349}, "ab2", 5),
+        ({"latency_s": 60.0}, "ab2", 12),
+        ({"latency_s": 60.0, "max_steps": 9}, "ab2", 9),
+        ({"latency_s": 60.0, "solver": "euler"}, "euler", 12),
+        ({"latency_s": 0.5, "wait_s": 0.2}, "ab2", 5),
+        ({"latency_s": 0.5, "evaluations": 7}, "ab2", 3),
+        ({"latency_s": 1.0, "steps": 4}, "ab2", 4),
+        ({"latency_s": 0.2, "wait_s": None}, "ab2", 8),
+        ({"latency_s": 0.2, "wait_s": None, "max_steps": 3}, "ab2", 3),
+        ({"min_steps": 3}, "ab2", 8),
+        ({"min_steps": 11}, "ab2", 11),
+        ({"min_steps": 3, "max_steps": 5}, "ab2", 5),
+        ({"max_steps": 40}, "ab2", 12),
+        ({"min_steps": 20, "max_steps": 40}, CARD.solver, 40),
+        ({"min_psnr_db": 30.0}, "ab2", 5),
+        ({"min_psnr_db": 30.1}, "ab2", 6),
+        ({"min_quality": 0.87}, "ab2", 7),
+        ({"min_quality": 0.87, "min_psnr_db": 38.0}, "ab2", 9),
+        ({"min_quality": 0.87, "min_steps": 9}, "ab2", 9),
+        ({"min_psnr_db": 30.0, "solver": "euler"}, "euler", 8),
+        ({"min_psnr_db": 30.0, "steps": 12}, "ab2", 12),
+        ({"min_psnr_db": 30.0, "latency_s": 0.31}, "ab2", 5),
+    ],
+)
+def test_what_a_budget_buys(fields: dict[str, Any], solver: str, steps: int) -> None:
+    made = planned(**fields)
+    assert (made.solver, made.steps) == (solver, steps)
+
+
+INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "field", "said"),
+    [
+        ({"latency_s": 0.05}, INVALID, "latency_ms", "would take about 100 ms, the budget says 50 ms"),
+        ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "6 steps of schedule"),
+        ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
+        ({"latency_s": 0.30, "min_steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
+        ({"latency_s": 0.30, "wait_s": 0.25}, LATE, "latency_ms", "100 ms after a wait of about 250 ms"),
+        ({"latency_s": 0.40, "steps": 6, "wait_s": 0.1}, LATE, "latency_ms", "350 ms after a wait of about 100 ms"),
+        ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "10 steps, which budget.min_quality 0.9 needs"),
+        ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "550 ms, the budget says 200 ms"),
+        ({"min_quality": 0.9, "latency_s": 0.6, "wait_s": 9.0}, LATE, "latency_ms", "a wait of about 9000 ms"),
+        ({"min_quality": 0.9, "evaluations": 12}, INVALID, "min_quality", "0.9 needs 10 steps, 20 network evaluations"),
+        ({"min_quality": 0.9, "max_steps": 6}, INVALID, "min_quality", "at most 6 steps are allowed"),
+        ({"min_quality": 0.99}, INVALID, "min_quality", "the most is 0.92, by 12 steps"),
+        ({"min_psnr_db": 99.0}, INVALID, "min_psnr_db", "99 dB was not shown to be reached; the most is 44"),
+        ({"min_psnr_db": 30.0, "steps": 4}, INVALID, "min_psnr_db", "were not shown to reach 30 dB"),
+        ({"min_psnr_db": 30.0, "schedule": "karras"}, INVALID, "min_psnr_db", "were never measured"),
+        ({"min_psnr_db": 30.0, "guidance_scale": 8.0}, INVALID, "min_psnr_db", "nothing was measured"),
+        ({"min_quality": 0.5, "solver": "euler"}, INVALID, "min_quality", "nothing was measured"),
+        ({"min_steps": 9, "max_steps": 3}, INVALID, "min_steps", "9 is more than budget.max_steps, 3"),
+        ({"min_steps": 51}, INVALID, "min_steps", "1 to 50, is 51"),
+        ({"max_steps": 0}, INVALID, "max_steps", "1 to 50, is 0"),
+        ({"steps": 5, "max_steps": 9}, INVALID, "steps", "give one of them"),
+        ({"min_steps": 9, "schedule": "shapes-64/ab2/6"}, INVALID, "steps", "not within 9 to"),
+        ({"min_quality": 1.5}, INVALID, "min_quality", "at most 1, is 1.5"),
+        ({"min_psnr_db": -1.0}, INVALID, "min_psnr_db", "above 0, is -1"),
+        ({"latency_s": 0.0}, INVALID, "latency_ms", "above 0"),
+    ],
+)
+def test_contradictions_are_refused_with_the_numbers(
+    fields: dict[str, Any], kind: ErrorKind, field: str, said: str
+) -> None:
+    error = refused(**fields)
+    assert (error.kind, error.field) == (kind, f"budget.{field}")
+    assert said in error.detail
+
+
+def test_when_only_the_wait_is_in_the_way_it_says_when_to_come_back() -> None:
+    error = refused(latency_s=0.4, steps=6, wait_s=0.1)
+    assert error.retry_after_s == pytest.approx(0.05)
+
+
+def test_a_distilled_model_keeps_to_its_native_steps() -> None:
+    card = CARD.model_copy(update={"distilled": Distilled(native_steps=4)})
+    assert planned(card=card, latency_s=60.0).steps == 4
+    assert planned(card=card, latency_s=0.2).steps == 3
+
+
+def test_the_plan_tells_what_was_expected() -> None:
+    made = planned(min_quality=0.87, wait_s=0.7)
+    assert made.predicted_seconds == pytest.approx(0.4)
+    assert made.predicted_wait_seconds == pytest.approx(0.7)
+    assert made.predicted_quality == pytest.approx((0.88, 0.87, 0.89))
+    assert made.predicted_quality_db == pytest.approx((35.0, 34.0, 36.0))
+
+
+@given(
+    latency_s=st.none() | st.floats(0.01, 2.0),
+    wait_s=st.floats(0.0, 0.5),
+    evaluations=st.none() | st.integers(1, 60),
+    min_steps=st.none() | st.integers(1, 20),
+    max_steps=st.none() | st.integers(1, 20),
+    min_psnr_db=st.none() | st.floats(1.0, 50.0),
+    min_quality=st.none() | st.floats(0.01, 1.0),
+    steps=st.none() | st.integers(1, 20),
+)
+def test_every_plan_keeps_to_every_bound(wait_s: float, **bounds: Any) -> None:
+    try:
+        made = planned(wait_s=wait_s, **bounds)
+    except PacerError:  # what is refused is judged by the table above
+        return
+    inf = float("inf")
+
+    def bound(name: str, otherwise: float) -> float:
+        said = bounds[name]
+        return otherwise if said is None else said
+
+    assert made.evaluations <= bound("evaluations", inf)
+    assert bound("min_steps", 1) <= made.steps <= bound("max_steps", inf)
+    assert bounds["steps"] in (None, made.steps)
+    assert made.predicted_seconds is not None
+    assert wait_s + made.predicted_seconds <= bound("latency_s", inf)
+    if bounds["min_psnr_db"] is not None:
+        assert made.predicted_quality_db is not None
+        assert made.predicted_quality_db[1] >= bounds["min_psnr_db"]
+    if bounds["min_quality"] is not None:
+        assert made.predicted_quality is not None
+        assert made.predicted_quality[1] >= bounds["min_quality"]
+
+
+@given(st.floats(0.1, 2.0), st.floats(0.1, 2.0))
+def test_more_time_never_buys_less(one: float, other: float) -> None:
+    short, long = (planned(latency_s=seconds).predicted_quality_db for seconds in sorted((one, other)))
+    assert short is not None
+    assert long is not None
+    assert short[0] <= long[0]
+
+
+@given(st.floats(20.0, 44.0))
+def test_a_floor_is_reached_with_the_fewest_evaluations(floor: float) -> None:
+    made = planned(min_psnr_db=floor)
+    assert made.steps == 1 or made.steps == int(np.ceil((floor - 20.0) / 2))

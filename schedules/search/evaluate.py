@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from schedules.evidence import Figure
@@ -54,6 +55,26 @@ def psnr_db(pixels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> FloatArr
     return np.asarray(10 * np.log10(255**2 / np.maximum(errors, ROUNDING)))
 
 
+def ssim(pictures: FloatArray, reference: FloatArray) -> FloatArray:
+    """Structural similarity of each picture, shape (M,), at most 1 (Wang et al., 2004; Gaussian window of sigma 1.5).
+
+    Args:
+        pictures: shape (M, height, width, channels), in 0..255.
+        reference: the teacher's pictures, of the same shape.
+    """
+    sigma, c1, c2 = (0, 1.5, 1.5, 0), (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    x, y = pictures.astype(np.float64), reference.astype(np.float64)
+
+    def mean(values: FloatArray) -> FloatArray:
+        return np.asarray(gaussian_filter(values, sigma, truncate=3.5))
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y, covariance = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    everything = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return np.asarray((alike / everything).reshape(len(x), -1).mean(1))
+
+
 def bootstrap(values: FloatArray, *, seed: int = 0) -> Figure:
     """The mean with its 95 % percentile bootstrap interval over seeds (Efron, 1979)."""
     draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
@@ -71,6 +92,7 @@ def bootstrap_ratio(values: FloatArray, reference: FloatArray, *, seed: int = 0)
         seed: of the resampling.
     """
     draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    draws = draws[reference[draws].mean(1) > 0]  # a sample of nothing but zeros has no ratio
     low, high = np.quantile(values[draws].mean(1) / reference[draws].mean(1), (0.025, 0.975))
     ratio = float(values.mean() / reference.mean())
     return Figure(mean=ratio, low=min(float(low), ratio), high=max(float(high), ratio))

@@ -21,6 +21,7 @@ from workers.lab.listing import list_schedules
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
+from workers.lab.remeasure import measure
 from workers.lab.searching.apart import Errand, search_apart
 from workers.lab.searching.found import Found
 from workers.lab.searching.guidance import FAILED
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(export)
 app.command()(bench_cli.bench)
 app.command()(verify)
+app.command()(measure)
 app.command("list")(list_schedules)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)

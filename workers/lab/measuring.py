@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schedules.search.evaluate import seed_errors
+from schedules.evidence import Figure
+from schedules.search.evaluate import bootstrap, bootstrap_ratio, seed_errors, ssim
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout
 from schedules.table import FloatArray
@@ -20,6 +21,7 @@ from workers.lab.store import Json, LabStore
 from workers.lab.subject import Subject
 
 _KIND = "compared"
+_PICTURES = 4  # axes of a batch of pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,9 @@ class Measurer:
         self._latest: Rollout | None = None
 
     def measure(self, candidate: Candidate, *, scored: bool = True) -> Json:
-        """Figures of every seed ("psnr_db", "latent_mse", with a judge the "task_scores") and "evaluations".
+        """Figures of every seed and "evaluations".
+
+        Those of a seed are "psnr_db" and "latent_mse"; with a judge the "task_scores"; of pictures without one "ssim".
 
         Args:
             candidate: the sampler.
@@ -72,6 +76,13 @@ class Measurer:
         again = self._fresh and name not in self._again
         self._again.add(name)
         return self._stand.store.record(_KIND, key, lambda: self._measured(candidate, judged=judged), again=again)
+
+    def quality(self, candidate: Candidate) -> Figure | None:
+        """Its task score as a share of the teacher's; without a judge, SSIM to its pictures; None without either."""
+        teacher, own = self.teacher_scores(), self.measure(candidate)
+        if teacher is not None and teacher.any():
+            return bootstrap_ratio(np.array(own["task_scores"], dtype=np.float64), teacher)
+        return bootstrap(np.array(own["ssim"], dtype=np.float64)) if "ssim" in own else None
 
     def teacher_scores(self) -> FloatArray | None:
         """The teacher's own task score of every seed, shape (M,); None without a judge."""
@@ -99,6 +110,8 @@ class Measurer:
         }
         if judged:
             figures["task_scores"] = self._scores(drawn.final)
+        elif stand.subject.model.score is None and levels.ndim == _PICTURES:
+            figures["ssim"] = ssim(levels.cpu().numpy(), self._levels.cpu().numpy()).tolist()
         return figures
 
     def _scores(self, latents: Tensor) -> list[float]:

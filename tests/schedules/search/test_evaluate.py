@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedules.search.evaluate import bootstrap, pool, pooled_error, psnr_db, seed_errors, summarise
+from schedules.search.evaluate import bootstrap, pool, pooled_error, psnr_db, seed_errors, ssim, summarise
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -16,6 +16,16 @@ def test_psnr_of_a_known_error() -> None:
 def test_psnr_of_equal_pictures_is_that_of_rounding() -> None:
     pixels = np.zeros((1, 4, 4, 3), dtype=np.uint8)
     assert psnr_db(pixels, pixels)[0] == pytest.approx(58.92, abs=0.01)
+
+
+def test_ssim_of_known_pictures() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.float64)
+    flat = np.full((1, 32, 32, 3), 100.0)
+    assert ssim(noise, noise).tolist() == pytest.approx([1.0])
+    assert abs(ssim(noise, noise[:, ::-1])[0]) < 0.1
+    brighter = (2 * 100 * 150 + 6.5025) / (100**2 + 150**2 + 6.5025)  # only the luminance differs
+    assert ssim(flat, flat + 50).tolist() == pytest.approx([brighter])
+    assert ssim(noise, 0.5 * noise + 64)[0] < 0.9
 
 
 def test_seed_errors_and_their_summary() -> None:

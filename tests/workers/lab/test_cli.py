@@ -67,6 +67,25 @@ def test_a_search_ends_with_a_page_and_its_figures(searched: Path) -> None:
         assert f"{evidence.psnr_db.mean:.2f}</td>" in text
 
 
+def test_an_artefact_is_measured_anew(folder: Path, searched: Path, tmp_path: Path) -> None:
+    where = [f"--prompts={folder / 'prompts.txt'}", f"--registry={searched}", f"--data={tmp_path / 'lab'}"]
+    settings = Settings(models=(str(folder),))
+    assert main(settings, ["measure", "tiny/euler", f"--out={tmp_path}", *where]) == 0
+    old, new = (read(place / "tiny" / "euler.json") for place in (searched, tmp_path))
+    for before, after in zip(old.entries, new.entries, strict=True):
+        assert before.evidence is not None
+        assert after.evidence is not None
+        assert after.evidence.psnr_db.mean == pytest.approx(before.evidence.psnr_db.mean, abs=1e-3)
+        assert after.evidence.quality is not None
+        assert 0 < after.evidence.quality.mean <= 1
+    assert main(settings, ["measure", "tiny/euler", "--seeds=6", f"--out={tmp_path}", *where]) == 0
+    more = read(tmp_path / "tiny" / "euler.json").entries[0].evidence
+    assert more is not None
+    assert more.seeds == 6
+    with pytest.raises(ValueError, match="there are .*tiny/euler"):
+        main(settings, ["measure", "tiny/ab9", f"--out={tmp_path}", *where])
+
+
 def test_the_artefact_says_what_its_search_cost(searched: Path) -> None:
     said = read(searched / "tiny" / "euler.json").provenance.parameters
     assert int(said["search_evaluations"]) > 0

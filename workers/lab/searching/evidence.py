@@ -28,6 +28,7 @@ class Evidences:
             psnr_db=_figure(own, "psnr_db"),
             latent_mse=_figure(own, "latent_mse"),
             task_score=_figure(own, "task_scores").mean if "task_scores" in own else None,
+            quality=self._measurer.quality(sampler),
             seeds=len(seeds.prompts),
             seed_offset=seeds.offset,
             teacher_steps=self._run.request.teacher_steps,

@@ -1,0 +1,86 @@
+"""Measure all entries of an artefact anew, and write it with that evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pacer.settings import Settings
+from schedules.artefact import Entry, Schedule, write
+from schedules.registry import SHIPPED, Registry, artefact_path
+from schedules.search.method import Sampler
+from workers.lab.loading import open_model, served_as
+from workers.lab.meter import Meter
+from workers.lab.progress import progress_bar
+from workers.lab.searching.evidence import Evidences
+from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.run import SearchRun
+from workers.lab.store import LabStore
+
+
+def measure(
+    context: typer.Context,
+    artefact: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT], such as shapes-64/learned.")],
+    *,
+    seeds: Annotated[int | None, typer.Option(help="Held-out seeds; as many as before by default.")] = None,
+    seed_offset: Annotated[int, typer.Option(help="Moves the seeds and prompts.")] = 0,
+    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
+    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
+    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
+    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+) -> None:
+    """Measure an artefact's evidence anew and write it."""
+    settings: Settings = context.obj
+    schedule = _find(Registry.load(registry, settings.registry_dir), artefact)
+    lab = open_model(served_as(schedule.model, settings), settings, prompts)
+    if schedule.weights_sha256 != lab.weights_sha256:
+        raise ValueError(f"{artefact}: was optimised on other weights of {schedule.model}")
+    console = Console()
+    with progress_bar(console) as progress:
+        meter = Meter(progress)
+        request = replace(_request(schedule, seeds), seed_offset=seed_offset, batch=batch)
+        run = SearchRun(lab, request, LabStore(data), meter)
+        rows = sum(entry.steps * (1 + len(request.baselines)) for entry in schedule.entries)
+        meter.expect(run.branches * request.held_out * (rows + request.teacher_steps))
+        meter.stage("held-out seeds", run.branches * request.held_out * (rows + request.teacher_steps))
+        evidences = Evidences(run)
+        entries = tuple(_measured(evidences, schedule, entry) for entry in schedule.entries)
+    path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
+    write(schedule.model_copy(update={"entries": entries}), path)
+    console.print(f"written to {path}; {meter.evaluations} network evaluations")
+
+
+def _find(registry: Registry, artefact: str) -> Schedule:
+    model, _, solver = artefact.rpartition("/")
+    for schedule in registry.schedules(model):
+        if schedule.solver_id == solver:
+            return schedule
+    known = ", ".join(f"{each.model}/{each.solver_id}" for each in registry.artefacts) or "none"
+    raise ValueError(f"artefact: no {artefact!r}; there are {known}")
+
+
+def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
+    """What the entries were measured by, as far as they were."""
+    shown = next((entry.evidence for entry in schedule.entries if entry.evidence), None)
+    if shown is None and seeds is None:
+        raise ValueError(f"seeds: {schedule.model}/{schedule.solver_id} has no evidence yet; say how many")
+    request = SearchRequest(
+        schedule.solver,
+        tuple(entry.steps for entry in schedule.entries),
+        float(schedule.provenance.parameters["guidance_scale"]),
+        held_out=seeds or (shown.seeds if shown else 1),
+        grid=1,
+        path_budget=1,
+        teacher_steps=schedule.provenance.teacher_steps,
+    )
+    return replace(request, baselines=tuple(shown.baselines_psnr_db)) if shown else request
+
+
+def _measured(evidences: Evidences, schedule: Schedule, entry: Entry) -> Entry:
+    evidence = evidences.of(Sampler(entry.sigma_array(), schedule.table(entry)))
+    return entry.model_copy(update={"evidence": evidence})

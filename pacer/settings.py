@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
     slots: int = Field(default=16, ge=1, description="Requests that a worker holds at once; more would idle others.")
     policy: PolicyName = Field(
-        default="least_slack", description="Which of a worker's requests step first when not all fit into one batch."
+        default="balanced", description="Which of a worker's requests step first when not all fit into one batch."
     )
     aging_s: float = Field(
         default=30.0, gt=0, description="Seconds after which a request in a worker no longer waits for the policy."

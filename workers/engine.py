@@ -122,7 +122,7 @@ class Engine:
         max_rows: int,
         best_effort_slack_s: float,
         last_attempt: int = 3,
-        policy: Policy = POLICIES["least_slack"],
+        policy: Policy = POLICIES["balanced"],
         aging_s: float = math.inf,
         batch_invariant: bool = False,
         overlap: bool = False,

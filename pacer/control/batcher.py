@@ -36,7 +36,7 @@ class Batcher:
         self,
         slots: int,
         max_rows: int | RowLimit,
-        policy: Policy = POLICIES["least_slack"],
+        policy: Policy = POLICIES["balanced"],
         aging_s: float = float("inf"),
     ) -> None:
         if slots < 1 or (isinstance(max_rows, int) and max_rows < 1):

@@ -10,7 +10,9 @@ from typing import Literal
 from pacer.control.requests import Request
 from pacer.control.turns import TurnCost
 
-PolicyName = Literal["fifo", "edf", "least_slack", "srpt"]
+PolicyName = Literal["balanced", "fifo", "edf", "least_slack", "srpt"]
+
+_FAR_S = 20.0  # a slack beyond which nothing is urgent
 
 Urgency = tuple[float, ...]
 """What orders requests: the smallest goes first, and of equal ones the one admitted first."""
@@ -57,7 +59,20 @@ def least_slack(request: Request, now_s: float, cost: TurnCost) -> Urgency:
     return (0.0, math.floor(2 * math.log2(max(turns, 1.0))), work_s)
 
 
+def balanced(request: Request, now_s: float, cost: TurnCost) -> Urgency:
+    """By remaining work and half the slack, midway between the least work and the earliest deadline; late ones last.
+
+    Slack is what may be spent on others, so a little of it counts for less than work, which others must wait for. More
+    than `_FAR_S` counts as that much: requests whose deadline is far, or that have none, go by their work alone.
+    """
+    slack_s, work_s = request.slack_s(now_s, cost), request.work_left_s(cost)
+    if slack_s < 0:
+        return (1.0, work_s)
+    return (0.0, work_s + 0.5 * min(slack_s, _FAR_S))
+
+
 POLICIES: dict[PolicyName, Policy] = {
+    "balanced": Policy(balanced),
     "fifo": Policy(first_come, minds_deadlines=False),
     "edf": Policy(earliest_deadline),
     "least_slack": Policy(least_slack),

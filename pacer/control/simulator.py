@@ -30,7 +30,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it: when it was done, or None where its deadline passed while it waited for a slot."""
+    """What became of it: when it was done, or None where its deadline passed before its last step."""
 
     arrival: Arrival
     done_s: float | None
@@ -75,6 +75,7 @@ class _Worker:
 
     def turn(self) -> None:
         self._receive()
+        self._expire()
         while self._waiting and self._batcher.free:
             self._admit(heapq.heappop(self._waiting)[1])
         batch = self._batcher.pick(self._now_s, self._cost)
@@ -91,6 +92,13 @@ class _Worker:
             work_s = self._cost.seconds(len(arrival.rows), sum(arrival.rows))
             heapq.heappush(self._waiting, (arrival.at_s + arrival.allowed_s - work_s, self._come))
             self._come += 1
+
+    def _expire(self) -> None:
+        """Give up what is past its deadline, as the engine does."""
+        for request in self._batcher.requests:
+            if request.deadline_s <= self._now_s and not self._arrivals[int(request.id)].best_effort:
+                self._batcher.remove(request.id)
+                self.ended[request.id] = None
 
     def _admit(self, place: int) -> None:
         arrival = self._arrivals[place]

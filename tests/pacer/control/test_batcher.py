@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pacer.control.batcher import Batcher
+from pacer.control.policies import POLICIES
 from pacer.control.requests import Request
 from pacer.control.turns import TurnCost
 
@@ -77,7 +78,7 @@ TestTraffic = Traffic.TestCase
 
 
 def test_least_slack_leads_and_remaining_work_counts() -> None:
-    batcher = Batcher(SLOTS, MAX_ROWS)
+    batcher = Batcher(SLOTS, MAX_ROWS, POLICIES["least_slack"])
     batcher.admit(request("short", rows=(1,), deadline_s=3.0))
     batcher.admit(request("long", rows=(1,) * 20, deadline_s=4.0, key="b"))
     assert [member.id for member in batcher.pick(0.0, COST)] == ["long"]
@@ -95,7 +96,7 @@ def test_rows_not_requests_are_counted() -> None:
 
 
 def test_a_request_wider_than_the_limit_goes_alone() -> None:
-    batcher = Batcher(SLOTS, 1)
+    batcher = Batcher(SLOTS, 1, POLICIES["fifo"])
     batcher.admit(request("wide", rows=(2,)))
     batcher.admit(request("narrow", rows=(1,)))
     assert [member.id for member in batcher.pick(0.0, COST)] == ["wide"]

@@ -82,7 +82,7 @@ def test_an_artefact_is_measured_anew(folder: Path, searched: Path, tmp_path: Pa
     more = read(tmp_path / "tiny" / "euler.json").entries[0].evidence
     assert more is not None
     assert more.seeds == 6
-    with pytest.raises(ValueError, match="there are .*tiny/euler"):
+    with pytest.raises(ValueError, match="there are"):
         main(settings, ["measure", "tiny/ab9", f"--out={tmp_path}", *where])
 
 

@@ -48,7 +48,7 @@ async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1) -> Order
     _check_words(fields.prompt, "prompt", gateway, card)
     _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
     seed = _seed(fields.seed, count)
-    request = budget_request(fields, gateway)
+    request = budget_request(fields, gateway, images=count)
     planned, table = await quote(request, gateway)
     packed = TableMessage.of(table)
     jobs = tuple(
@@ -66,8 +66,8 @@ async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
     """
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = _plan(request, gateway, None)
-    speed = await gateway.store.speed(request.card.id)
-    return planned if speed is None else _plan(request, gateway, Forecast(speed))
+    load = await gateway.store.load(request.card.id)
+    return planned if load is None else _plan(request, gateway, Forecast.of(load, request.latency_s))
 
 
 def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -> tuple[Plan, Table]:
@@ -75,7 +75,7 @@ def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -
     return plan(request, gateway.registry, forecast, default_steps=settings.default_steps, max_steps=settings.max_steps)
 
 
-def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
+def budget_request(fields: PlanFields, gateway: Gateway, *, images: int = 1) -> BudgetRequest:
     """What planning needs of a request.
 
     Raises:
@@ -88,6 +88,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         guidance_scale=card.guidance_scale if fields.guidance_scale is None else fields.guidance_scale,
         width=width,
         height=height,
+        images=images,
         steps=_steps(fields, gateway),
         **_bounds(fields.budget),
         schedule=fields.schedule,

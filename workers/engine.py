@@ -143,7 +143,7 @@ class Engine:
         self._decoder = open_lane("decode", family.device, beside=overlap)
         self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
         self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
-        self.speed = SpeedMeter()
+        self.speed = SpeedMeter(max_rows)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -65,9 +65,14 @@ class TurnFit:
 
 
 class SpeedMeter:
-    """Seconds of a turn, and moving averages of those per prompt and per decoded picture."""
+    """Seconds of a turn, and moving averages of those per prompt and per decoded picture.
 
-    def __init__(self) -> None:
+    Args:
+        max_rows: most rows of a turn.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
         self._turns = TurnFit()
         self._encode: float | None = None
         self._decode: float | None = None
@@ -99,6 +104,7 @@ class SpeedMeter:
             row_seconds=cost.row_s,
             encode_seconds=self._encode,
             decode_seconds=self._decode,
+            rows=self._max_rows,
         )
 
 

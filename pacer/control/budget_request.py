@@ -18,6 +18,7 @@ class BudgetRequest:
         guidance_scale: in the card's guidance_range; 1 means unguided.
         width: pixels.
         height: pixels.
+        images: how many, each with this budget.
         steps: the step budget; None leaves it to evaluations, sigmas, schedule or the default.
         evaluations: the most network evaluations for one image, a guided step counting two; None sets no bound.
         latency_s: the most seconds from arrival to the image; None sets no bound.
@@ -39,6 +40,7 @@ class BudgetRequest:
     guidance_scale: float
     width: int
     height: int
+    images: int = 1
     steps: int | None = None
     evaluations: int | None = None
     latency_s: float | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from pacer.control.load import Load
 from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
 from schedules.evidence import Evidence
@@ -16,10 +18,20 @@ class Forecast:
     Attributes:
         speed: what they measured.
         wait_s: seconds until one of them would begin with it.
+        spare_s: seconds of their time that it may take without making others miss their deadlines.
+        forwards_per_s: that they make together while their batches are full.
     """
 
     speed: WorkerSpeed
     wait_s: float = 0.0
+    spare_s: float = math.inf
+    forwards_per_s: float = math.inf
+
+    @classmethod
+    def of(cls, load: Load, due_s: float | None) -> Forecast:
+        """For a request that is due in so many seconds; None has no deadline."""
+        spare_s = math.inf if due_s is None else load.spare_s(due_s)
+        return cls(load.speed, load.wait_s(due_s), spare_s, load.forwards_per_s)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.
@@ -43,6 +55,7 @@ class Limits:
         psnr_db: least PSNR to the teacher that was shown, decibels: the low end of its interval.
         quality: least share of the teacher's quality that was shown, 0 to 1: the low end of its interval.
         forecast: what `latency_s` is reckoned with; without it, it bounds nothing.
+        images: how many are asked for together.
     """
 
     steps: tuple[int, int]
@@ -51,6 +64,7 @@ class Limits:
     psnr_db: float | None = None
     quality: float | None = None
     forecast: Forecast | None = None
+    images: int = 1
 
     def affords(self, steps: int, turns: int, evaluations: int) -> bool:
         """Whether a sampler of so many steps, table rows and forwards is within every upper bound, and long enough."""
@@ -60,9 +74,12 @@ class Limits:
 
     def in_time(self, turns: int, evaluations: int) -> bool:
         """Whether a sampler of so many table rows and forwards can be done before the deadline."""
-        if self.latency_s is None or self.forecast is None:
+        known = self.forecast
+        if self.latency_s is None or known is None:
             return True
-        return self.forecast.wait_s + self.forecast.service_s(turns, evaluations) <= self.latency_s
+        others_s = (self.images - 1) * evaluations / known.forwards_per_s
+        fits = known.wait_s + known.service_s(turns, evaluations) + others_s <= self.latency_s
+        return fits and self.images * evaluations / known.forwards_per_s <= known.spare_s
 
     @property
     def floored(self) -> bool:

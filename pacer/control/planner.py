@@ -86,6 +86,7 @@ def _limits(request: BudgetRequest, forecast: Forecast | None, default_steps: in
         psnr_db=request.min_psnr_db,
         quality=request.min_quality,
         forecast=forecast,
+        images=request.images,
     )
 
 

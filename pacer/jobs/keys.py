@@ -10,6 +10,7 @@ while different models may lie on different shards. The slug is part of the job 
     {q:S}:bell        LIST    one token per new job, for workers that wait
     {q:S}:drain       LIST    busy-clock times at which the last jobs were finished, ms
     {q:S}:clock       HASH    how long the queue stood empty, which the busy clock leaves out
+    {q:S}:work        HASH    when it is due, in slots of 500 ms -> forwards of the network that are still to be made
     {q:S}:job:ID      HASH    a job: what is asked for, and how it stands
     {q:S}:ev:ID       STREAM  a job's events
     {q:S}:image:ID    STRING  a finished image, as a file's bytes
@@ -111,6 +112,11 @@ class QueueKeys:
         """The tokens that wake waiting workers."""
         return f"{self.tag}:bell"
 
+    @property
+    def work(self) -> str:
+        """What is still to be done, by when it is due."""
+        return f"{self.tag}:work"
+
     def job(self, job_id: str) -> str:
         """A job."""
         return f"{self.tag}:job:{job_id}"
@@ -136,7 +142,7 @@ class QueueKeys:
         """What every script gets as KEYS, in the order in which common.lua unpacks it; the last four are prefixes."""
         sets = (self.pending, self.lease, self.workers, self.speeds, self.bell)
         rate = (f"{self.tag}:drain", f"{self.tag}:clock")
-        return (*sets, *rate, self.job(""), self.events(""), self.image(""), self.ended(""))
+        return (*sets, *rate, self.work, self.job(""), self.events(""), self.image(""), self.ended(""))
 
 
 @lru_cache(maxsize=256)

@@ -133,6 +133,8 @@ class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The prompt of one image."""
     decode_seconds: float
     """Latents to pixels of one image."""
+    rows: float = 16.0
+    """Most rows of a call."""
 
 
 class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

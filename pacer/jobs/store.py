@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 import redis.asyncio
 
+from pacer.control.load import Load
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs import scripts
 from pacer.jobs.backpressure import retry_after_s
@@ -77,7 +78,8 @@ class JobStore:
             slack_s = job.deadline_s - (predicted_s or 0.0)
         spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
         deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
-        return job.id, spec, plan, job.image_format, job.seed, len(job.table.uncond), round(slack_s * 1000), deadline
+        turns, forwards = len(job.table.uncond), job.plan.evaluations
+        return job.id, spec, plan, job.image_format, job.seed, turns, forwards, round(slack_s * 1000), deadline
 
     async def status(self, job_id: str) -> JobStatus:
         """How a job stands."""
@@ -146,17 +148,24 @@ class JobStore:
 
     async def live_workers(self, model: str) -> int:
         """Workers that were heard of within a lease."""
-        alive, _ = await self._workers(model)
+        alive, *_ = await self._workers(model)
         return alive
 
     async def speed(self, model: str) -> WorkerSpeed | None:
         """The mean of what the live workers measured; None before the first of them did."""
-        _, packed = await self._workers(model)
+        load = await self.load(model)
+        return None if load is None else load.speed
+
+    async def load(self, model: str) -> Load | None:
+        """What the live workers measured and have before them; None before the first of them measured."""
+        _, packed, now_ms, work = await self._workers(model)
         speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
         if not speeds:
             return None
         columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
-        return WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
+        mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
+        slots = {slot.decode(): int(forwards) for slot, forwards in zip(work[::2], work[1::2], strict=True)}
+        return Load(mean, len(speeds), now_ms, slots)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""
@@ -169,10 +178,10 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(self, model: str) -> tuple[int, list[bytes]]:
+    async def _workers(self, model: str) -> tuple[int, list[bytes], int, list[bytes]]:
         with store_errors():
             reply = await scripts.load("workers").run_async(self._client, queue_keys(model))
-        return cast("tuple[int, list[bytes]]", reply)
+        return cast("tuple[int, list[bytes], int, list[bytes]]", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:
         return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))

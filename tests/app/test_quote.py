@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.quote import quote_locally
+from app.quote import Bounds, quote_locally
 from pacer.errors import PacerError
 from pacer.settings import Settings
 
@@ -21,12 +21,20 @@ def test_a_budget_in_evaluations_is_kept_and_told() -> None:
     assert 0 < planned["evaluations"] <= 12
 
 
+def test_a_floor_buys_the_cheapest_that_reaches_it() -> None:
+    ended = CliRunner().invoke(app, ["plan", "--min-psnr-db=40", "--max-steps=12", "--json"])
+    assert ended.exit_code == 0, ended.output
+    planned = json.loads(ended.stdout)
+    assert planned["predicted_quality_db"]["low"] >= 40
+    assert planned["steps"] <= 12
+
+
 def test_more_evaluations_never_promise_less() -> None:
     means = []
     for evaluations in range(2, 41):
         planned = quote_locally(
-            Settings(), model=None, steps=None, evaluations=evaluations, guidance_scale=None, schedule=None,
-            solver=None, sigmas=None,
+            Settings(), Bounds(evaluations=evaluations), model=None, guidance_scale=None, schedule=None, solver=None,
+            sigmas=None,
         )  # fmt: skip
         assert planned.evaluations <= evaluations
         assert planned.predicted_quality_db is not None
@@ -38,6 +46,6 @@ def test_more_evaluations_never_promise_less() -> None:
 def test_a_contradiction_is_told_with_its_numbers() -> None:
     with pytest.raises(PacerError, match=r"take 12 at guidance_scale 1\.5, the budget says 11"):
         quote_locally(
-            Settings(), model=None, steps=6, evaluations=11, guidance_scale=1.5, schedule="uniform", solver=None,
-            sigmas=None,
+            Settings(), Bounds(steps=6, evaluations=11), model=None, guidance_scale=1.5, schedule="uniform",
+            solver=None, sigmas=None,
         )  # fmt: skip

@@ -85,7 +85,7 @@ def test_costs_that_fall_with_the_rows_are_the_calls_own() -> None:
 
 
 def test_nothing_is_published_before_a_whole_picture_was_drawn() -> None:
-    meter = SpeedMeter()
+    meter = SpeedMeter(16)
     assert meter.cost.seconds(1, 1) > 0
     meter.encoded(0.5)
     assert meter.snapshot() is None
@@ -98,7 +98,7 @@ def test_nothing_is_published_before_a_whole_picture_was_drawn() -> None:
 
 
 def test_prompts_and_pictures_are_moving_averages() -> None:
-    meter = SpeedMeter()
+    meter = SpeedMeter(16)
     meter.stepped(0.1, 1)
     for seconds in (1.0, 2.0):
         meter.encoded(seconds)

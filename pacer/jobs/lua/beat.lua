@@ -7,7 +7,7 @@ local verdicts = {}
 
 local function beat(id, fence, step)
   local job = JOB .. id
-  local state, held, known, total = unpack(redis.call('HMGET', job, 'state', 'fence', 'step', 'total'))
+  local state, held, known, total, work = unpack(redis.call('HMGET', job, 'state', 'fence', 'step', 'total', 'work'))
   if held ~= fence then return 'fenced' end
   if state == 'cancelled' then return 'cancelled' end
   -- A beat may cross with the worker's own finish.
@@ -16,6 +16,7 @@ local function beat(id, fence, step)
   redis.call('ZADD', LEASE, NOW + lease_ms, id)
   if tonumber(step) > tonumber(known) then
     redis.call('HSET', job, 'step', step)
+    if work then set_left(id, math.floor(work * (total - step) / total)) end
     event(id, 'step', step, total)
   end
   return 'ok'

@@ -1,7 +1,7 @@
 -- Stands before every script: the names of a queue's keys, the store's clock, and the life of a job.
 -- KEYS come from keys.py (QueueKeys.for_scripts). Times are ms of the store's own clock.
 
-local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS)
+local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS)
 local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
 local REMEMBER_S = 86400
 
@@ -41,7 +41,18 @@ local function start_clock()
 end
 
 local function stop_clock_when_empty()
-  if is_empty() then redis.call('HSETNX', CLOCK, 'idle_since', NOW) end
+  if is_empty() then
+    redis.call('HSETNX', CLOCK, 'idle_since', NOW)
+    redis.call('DEL', WORK)
+  end
+end
+
+-- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due.
+local function set_left(id, left)
+  local slot, before = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left'))
+  if not slot or not before then return end
+  redis.call('HSET', JOB .. id, 'left', left)
+  if redis.call('HINCRBY', WORK, slot, left - before) <= 0 then redis.call('HDEL', WORK, slot) end
 end
 
 local function departed()
@@ -62,6 +73,7 @@ local function end_job(id, state, ttl_s, fields, detail)
   local job = JOB .. id
   redis.call('ZREM', PENDING, id)
   redis.call('ZREM', LEASE, id)
+  set_left(id, 0)
   redis.call('HSET', job, 'state', state, 'finished_ms', NOW, unpack(fields))
   redis.call('HDEL', job, 'spec')
   local step, total = unpack(redis.call('HMGET', job, 'step', 'total'))
@@ -78,7 +90,8 @@ local function requeue(id, detail)
   redis.call('ZREM', LEASE, id)
   new_fence(id)
   redis.call('HSET', job, 'state', 'queued', 'step', 0, 'worker', '')
-  local score, total = unpack(redis.call('HMGET', job, 'score', 'total'))
+  local score, total, work = unpack(redis.call('HMGET', job, 'score', 'total', 'work'))
+  if work then set_left(id, work) end
   redis.call('ZADD', PENDING, score, id)
   event(id, 'requeued', 0, total, detail)
   ring(1)

@@ -1,8 +1,8 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, then of each job: id, spec, plan, format, seed, total, slack_ms, deadline_ms ('' without one)
+-- ARGV: limit, then of each job: id, spec, plan, format, seed, total, work, slack_ms, deadline_ms ('' without one)
 -- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full.
 
-local FIELDS = 8
+local FIELDS, SLOT_MS = 9, 500
 local count = (#ARGV - 1) / FIELDS
 -- The same request again, after its reply was lost.
 if redis.call('EXISTS', JOB .. ARGV[2]) == 1 then return {1} end
@@ -16,11 +16,14 @@ end
 
 start_clock()
 for first = 2, #ARGV, FIELDS do
-  local id, spec, plan, format, seed, total, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
+  local id, spec, plan, format, seed, total, work, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
+  -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.
+  local slot = deadline ~= '' and 'd' .. math.floor((NOW + deadline) / SLOT_MS) or 'b' .. math.floor(score / SLOT_MS)
   redis.call('HSET', JOB .. id, 'spec', spec, 'plan', plan, 'format', format, 'seed', seed, 'total', total,
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
-    'deadline_ms', deadline ~= '' and NOW + deadline or '')
+    'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0)
+  set_left(id, work)
   redis.call('ZADD', PENDING, score, id)
   event(id, 'queued', 0, total)
 end

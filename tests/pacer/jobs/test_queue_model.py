@@ -169,6 +169,13 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.runner.run(self.store.depth(MODEL)) == len(self.waiting())
 
     @invariant()
+    def the_work_before_the_workers_is_that_of_unfinished_jobs(self):
+        counted = sum(int(forwards) for forwards in self.client.hvals(f"{{q:{MODEL}}}:work"))
+        unfinished = [job_id for job_id, state in self.state.items() if state not in TERMINAL]
+        steps = [self.runner.run(self.store.status(job_id)).step for job_id in unfinished]
+        assert counted == sum(2 * (4 - step) for step in steps)
+
+    @invariant()
     def every_ended_job_has_one_last_event_and_it_is_the_last(self):
         for job_id, state in self.state.items():
             events = [e[1][b"kind"].decode() for e in self.client.xrange(f"{{q:{MODEL}}}:ev:{job_id}")]

@@ -6,7 +6,7 @@ import pytest
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect_async
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import WorkerSpeed
+from pacer.jobs.messages import Progress, WorkerSpeed
 from pacer.jobs.store import JobStore
 from pacer.settings import Settings
 
@@ -220,6 +220,28 @@ async def test_speed_is_the_mean_of_the_live_workers(store, worker):
     worker("a").retire()
     assert await store.live_workers("shapes-64") == 1
     assert await store.speed("shapes-64") == WorkerSpeed(2.0, 0.3, 0.01, 0.02)
+
+
+async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, worker, make_job):
+    someone = worker("a")
+    someone.beat([])
+    someone.publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+    soon, late, patient = make_job(steps=3, deadline_s=2.0), make_job(steps=5, deadline_s=30.0), make_job(steps=4)
+    await store.submit([soon, late, patient], predicted_s=0.1)
+    load = await store.load("shapes-64")
+    assert load.workers == 1
+    assert load.forwards_per_s == pytest.approx(10.0)
+    assert sorted((slot[0], forwards) for slot, forwards in load.work.items()) == [("b", 8), ("d", 6), ("d", 10)]
+    assert load.wait_s(5.0) == pytest.approx(6 / 10 + 0.4)
+    assert load.wait_s(None) == pytest.approx(24 / 10 + 0.4)
+    [claim] = someone.claim(1)
+    someone.beat([Progress(claim.job.id, claim.fence, 2)])
+    assert claim.job.id == soon.id
+    assert (await store.load("shapes-64")).wait_s(5.0) == pytest.approx(2 / 10 + 0.4)
+    for job in (soon, late, patient):
+        await store.cancel(job.id)
+    idle = await store.load("shapes-64")
+    assert (idle.work, idle.wait_s(None)) == ({}, 0.0)
 
 
 async def test_a_worker_that_fell_silent_is_dead(store, worker):

@@ -1,0 +1,76 @@
+"""What workers have before them: how long a request would wait, and how much more they can take without a miss.
+
+The store sums the forwards that are still to be made by when they are due, in slots of half a second, so this costs the
+same however many jobs there are. Requests with a deadline go before those without, and by it among themselves, which is
+what the batcher's policies come near to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pacer.jobs.messages import WorkerSpeed
+
+_SLOT_MS = 500
+_DUE, _HOPED = "d", "b"  # slots of requests with a deadline, and of those without
+
+
+@dataclass(frozen=True)
+class Load:
+    """Live workers and the work before them.
+
+    Attributes:
+        speed: what they measured, the mean.
+        workers: how many there are.
+        now_ms: the store's time.
+        work: forwards of the network still to be made, by slot: "d" or "b" (with a deadline, or best effort) and the
+            time at which they are due in slots of 500 ms.
+    """
+
+    speed: WorkerSpeed
+    workers: int
+    now_ms: int
+    work: Mapping[str, int]
+
+    @property
+    def forwards_per_s(self) -> float:
+        """At which all workers together make them while their batches are full."""
+        return self.workers * self.speed.rows / max(self._turn_s, 1e-9)
+
+    def wait_s(self, due_s: float | None) -> float:
+        """Seconds until a request would be begun with: what goes before it, and half a turn that is under way.
+
+        Args:
+            due_s: seconds from now until it is due; None without a deadline, when everything goes before it.
+        """
+        if not self.work:
+            return 0.0
+        last = float("inf") if due_s is None else self._slot(due_s)
+        before = sum(forwards for (_, slot), forwards in self._slots.items() if slot <= last)
+        return before / self.forwards_per_s + self._turn_s / 2
+
+    def spare_s(self, due_s: float) -> float:
+        """Seconds of all workers' time that a request due then may take without making one due later miss.
+
+        The demand of what is due by any time must not exceed the time until then (Baruah, Rosier and Howell, 1990).
+        """
+        least, demand = float("inf"), 0.0
+        for slot, forwards in sorted((slot, n) for (kind, slot), n in self._slots.items() if kind == _DUE):
+            demand += forwards / self.forwards_per_s
+            if slot > self._slot(due_s):
+                least = min(least, ((slot + 1) * _SLOT_MS - self.now_ms) / 1000 - demand)
+        return least
+
+    @property
+    def _turn_s(self) -> float:
+        """Of a full turn."""
+        return self.speed.turn_seconds + self.speed.rows * self.speed.row_seconds
+
+    def _slot(self, due_s: float) -> int:
+        return int((self.now_ms + due_s * 1000) // _SLOT_MS)
+
+    @cached_property
+    def _slots(self) -> dict[tuple[str, int], int]:
+        return {(name[0], int(name[1:])): forwards for name, forwards in self.work.items()}

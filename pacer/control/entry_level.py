@@ -47,9 +47,7 @@ def from_picture(request: BudgetRequest, entry: PictureEntry, default_steps: int
     return _compiled(request, entry, name, enter(name, steps, start, noise), solver, field="schedule")
 
 
-def _from_sigmas(
-    request: BudgetRequest, entry: PictureEntry, sigmas: tuple[float, ...], max_steps: int
-) -> Choice:
+def _from_sigmas(request: BudgetRequest, entry: PictureEntry, sigmas: tuple[float, ...], max_steps: int) -> Choice:
     """The caller's own noise levels, of which the first is where the picture enters."""
     if request.schedule is not None:
         raise invalid("sigmas", "sigmas and schedule are two answers to one question; give one of them")

@@ -126,7 +126,9 @@ class Wish:
         else:
             call |= {"num_inference_steps": 2 * self.steps, "strength": 0.5}
         generator = torch.Generator().manual_seed(self.seed)
-        return pipeline(self.prompt, negative_prompt="", guidance_scale=self.guidance, generator=generator, **call).images[0]
+        return pipeline(
+            self.prompt, negative_prompt="", guidance_scale=self.guidance, generator=generator, **call
+        ).images[0]
 
     def claim(self) -> Claim:
         table = self.table()

@@ -62,7 +62,7 @@ def enter(name: str, steps: int, start: float, noise: NoiseSchedule) -> FloatArr
     longer = _longest_above(grid, steps, start, most)
     above = grid(longer)[-steps - 1 :]
     if longer == most:  # so low that no grid has this many steps below it
-        return above * (start / above[0])
+        return np.asarray(above * (start / above[0]))
     below = grid(longer + 1)[-steps - 1 :]
     share = (above[0] - start) / (above[0] - below[0])
     mixed = (1 - share) * above + share * below

@@ -223,7 +223,7 @@ def _check_picture(spec: Spec) -> None:
 
 
 def _base_latents(spec: Spec, device: torch.device) -> Float32[Tensor, "bases *latent"]:
-    """Starting noise and draws, in this order from one generator as stock pipelines draw them; blends are 0 at first."""
+    """Starting noise and draws, in this order from one generator as stock pipelines draw them; blends begin at 0."""
     picture = spec.picture
     generator = torch.Generator("cpu").manual_seed(spec.seed) if picture is None else picture.generator
     bases = torch.zeros((len(spec.table.base), *spec.shape), device=device)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pacer.control.budget_request import BudgetRequest, PictureEntry, check_steps, grid_solver, invalid, mismatch
+from pacer.control.by_limits import longest_grid
 from pacer.control.choice import CUSTOM, Choice
-from pacer.control.evaluations import most_steps, too_few
+from pacer.control.limits import Limits
 from pacer.control.own_sigmas import check_sigmas
 from pacer.errors import ErrorKind, PacerError
 from schedules.compile import compile_from_image, compile_table
@@ -25,13 +26,16 @@ def check_strength(entry: PictureEntry) -> None:
         raise invalid("strength", f"must be above 0 and at most 1, is {entry.strength:g}")
 
 
-def from_picture(request: BudgetRequest, entry: PictureEntry, default_steps: int, max_steps: int) -> Choice:
+def from_picture(
+    request: BudgetRequest, entry: PictureEntry, limits: Limits, default_steps: int, max_steps: int
+) -> Choice:
     """A formula solver on the part of a grid that lies below the picture's noise level.
 
     Searched schedules begin at pure noise and hold for nothing else, so none is taken, and no quality is predicted.
 
     Raises:
-        PacerError: invalid_request, schedule_not_found or schedule_mismatch.
+        PacerError: invalid_request, schedule_not_found or schedule_mismatch; deadline_unreachable where only the wait is in
+            the way.
     """
     if request.sigmas is not None:
         return _from_sigmas(request, entry, request.sigmas, max_steps)
@@ -42,7 +46,7 @@ def from_picture(request: BudgetRequest, entry: PictureEntry, default_steps: int
         allowed = f"with a picture give one of the grids {', '.join(grid_names(noise))}"
         raise PacerError(ErrorKind.schedule_not_found, f"no grid {name[:120]!r}; {allowed}", field="schedule")
     solver = grid_solver(request)
-    steps = _steps(request, solver, default_steps, max_steps)
+    steps = _steps(request, limits, default_steps, max_steps)
     start = entry_sigma(1.0 if entry.strength is None else entry.strength, noise)
     return _compiled(request, entry, name, enter(name, steps, start, noise), solver, field="schedule")
 
@@ -59,16 +63,13 @@ def _from_sigmas(request: BudgetRequest, entry: PictureEntry, sigmas: tuple[floa
     return _compiled(request, entry, CUSTOM, np.array(sigmas), grid_solver(request), field="sigmas")
 
 
-def _steps(request: BudgetRequest, solver: str, default_steps: int, max_steps: int) -> int:
+def _steps(request: BudgetRequest, limits: Limits, default_steps: int, max_steps: int) -> int:
     if request.steps is not None:
         return request.steps
-    if request.evaluations is None:
-        steps = request.card.default_steps(default_steps)
-        check_steps(steps, max_steps, field="steps")
-        return steps
-    steps = min(max_steps, most_steps(solver, request.evaluations, request.branch_scale))
-    if steps < 1:
-        raise too_few(solver, request.evaluations, request.branch_scale)
+    if request.leaves_steps_open:
+        return longest_grid(request, limits)
+    steps = request.card.default_steps(default_steps)
+    check_steps(steps, max_steps, field="steps")
     return steps
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from schedules.compile.compiler import compiled_rows, guided_table
 from schedules.compile.problem import Problem
 from schedules.noise import FLOW, NoiseSchedule
-from schedules.table import FloatArray, Prediction, Table
+from schedules.table import BaseKind, FloatArray, Prediction, Table
 
 
 def compile_from_image(
@@ -50,7 +50,8 @@ def compile_from_image(
     if not masked:
         return guided_table(problem, np.hstack([base, outputs]), ("noise", "image"))
     blends = np.tril(blends, k=-2)  # the unit before evaluation k itself is not yet there when X[k] is asked for
-    kinds = ("noise", "image", *("blend" for _ in range(problem.steps - 1)))
+    each: tuple[BaseKind, ...] = ("blend",)
+    kinds = ("noise", "image", *each * (problem.steps - 1))
     return guided_table(problem, np.hstack([base, blends, outputs]), kinds, levels)
 
 

@@ -1,8 +1,6 @@
 """Requests that start from pictures, mixed in one batch with others, each against the stock pipeline alone."""
 
-import copy
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,8 +184,8 @@ def check(folder: Path, chosen: list[Wish]) -> None:
     stock.transformer.register_to_config(in_channels=16)  # the stock inpainting pipeline blends at 16 alone
     claims = {wish: wish.claim() for wish in chosen}
     plain = [plain_claim(steps) for steps in (3, 8)]
-    mixed = [claim for pair in zip(claims.values(), [*plain, *[None] * len(chosen)]) for claim in pair if claim]
-    results = draw_together(folder, mixed)
+    edits = list(claims.values())
+    results = draw_together(folder, [*edits[:1], plain[0], *edits[1:4], plain[1], *edits[4:]])
     for wish, claim in claims.items():
         latent, pixels = results[claim.job.id]
         alone = wish.draw_alone(stock, "latent")

@@ -113,7 +113,8 @@ class Flux2Family:
         vae = self._pipeline.vae
         latents = F.pixel_unshuffle(encoded(vae, as_input(pixels, vae), None), SIDE)[0]
         deviation = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
-        return (latents - vae.bn.running_mean.to(latents).reshape(-1, 1, 1)) / deviation.to(latents).reshape(-1, 1, 1)
+        normal: Tensor = latents - vae.bn.running_mean.to(latents).reshape(-1, 1, 1)
+        return normal / deviation.to(latents).reshape(-1, 1, 1)
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

@@ -26,7 +26,8 @@ def encoded(vae: Any, pictures: Float[Tensor, "1 3 ..."], generator: torch.Gener
     """
     output = vae.encode(pictures)
     if not hasattr(output, "latent_dist"):
-        return output.latent.float()  # type: ignore[no-any-return]
+        certain: Tensor = output.latent
+        return certain.float()
     distribution = output.latent_dist
     latents: Tensor = distribution.mode() if generator is None else distribution.sample(generator)
     return latents.float()
@@ -38,4 +39,5 @@ def read_scaled(
     """Run the autoencoder, and give its latents one shift and one scale for all channels."""
     vae = pipeline.vae
     latents = encoded(vae, as_input(pixels, vae), generator)[0]
-    return (latents - vae.config.shift_factor) * vae.config.scaling_factor
+    scaled: Tensor = (latents - vae.config.shift_factor) * vae.config.scaling_factor
+    return scaled

@@ -34,8 +34,8 @@ def from_picture(
     Searched schedules begin at pure noise and hold for nothing else, so none is taken, and no quality is predicted.
 
     Raises:
-        PacerError: invalid_request, schedule_not_found or schedule_mismatch; deadline_unreachable where only the wait is in
-            the way.
+        PacerError: invalid_request, schedule_not_found or schedule_mismatch; deadline_unreachable where only the wait
+            is in the way.
     """
     if request.sigmas is not None:
         return _from_sigmas(request, entry, request.sigmas, max_steps)

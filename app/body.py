@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from pacer.errors import ErrorKind, PacerError
+from pacer.settings import Settings
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
@@ -19,6 +20,8 @@ _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 class StrictRoute(APIRoute):
     """A route that reads its body with `read_json` before anything else happens."""
 
+    pictures = False
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the strict reading."""
         handle = super().get_route_handler()
@@ -26,9 +29,15 @@ class StrictRoute(APIRoute):
             return handle
 
         async def strictly(request: Request) -> Response:
-            return await handle(await StrictRequest.read(request))
+            return await handle(await StrictRequest.read(request, pictures=self.pictures))
 
         return strictly
+
+
+class PictureRoute(StrictRoute):
+    """A strict route whose body may be larger by an image and a mask."""
+
+    pictures = True
 
 
 class StrictRequest(Request):
@@ -37,16 +46,25 @@ class StrictRequest(Request):
     _strict_json: object = None
 
     @classmethod
-    async def read(cls, request: Request) -> StrictRequest:
-        """Read the body of a request.
+    async def read(cls, request: Request, *, pictures: bool = False) -> StrictRequest:
+        """Read the body of a request; of one with pictures, what is not in them keeps to the limit of all others.
 
         Raises:
             PacerError: body_too_large or malformed_body.
         """
         strict = cls(request.scope, request.receive)
-        limit: int = request.app.state.gateway.settings.max_body_bytes
-        strict._body = await _read_bounded(strict, limit)
-        strict._strict_json = parse_json(strict._body, strict.headers.get("content-type"))
+        settings: Settings = request.app.state.gateway.settings
+        limit = settings.max_body_bytes
+        strict._body = await read_bounded(strict, pictures_limit(settings) if pictures else limit)
+        too_large = PacerError(ErrorKind.body_too_large, f"the body may have at most {limit} bytes beside its images")
+        try:
+            strict._strict_json = parse_json(strict._body, strict.headers.get("content-type"))
+        except PacerError:
+            if len(strict._body) > limit:
+                raise too_large from None
+            raise
+        if len(strict._body) - _bytes_of_pictures(strict._strict_json) > limit:
+            raise too_large
         return strict
 
     async def json(self) -> object:
@@ -54,7 +72,23 @@ class StrictRequest(Request):
         return self._strict_json
 
 
-async def _read_bounded(request: Request, limit: int) -> bytes:
+def pictures_limit(settings: Settings) -> int:
+    """Most bytes of a body with an image and a mask, which base64 makes longer by a third."""
+    return settings.max_body_bytes + 2 * (settings.max_image_bytes * 4 // 3 + 1024)
+
+
+def _bytes_of_pictures(parsed: object) -> int:
+    """Bytes of the two fields that may be long; base64 and data: URLs have one for each character."""
+    fields = parsed if isinstance(parsed, dict) else {}
+    return sum(len(text) for name in ("image", "mask") if isinstance(text := fields.get(name), str))
+
+
+async def read_bounded(request: Request, limit: int) -> bytes:
+    """A body, no longer than allowed.
+
+    Raises:
+        PacerError: body_too_large, as soon as it is known.
+    """
     too_large = PacerError(ErrorKind.body_too_large, f"the body may have at most {limit} bytes")
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from pacer import models
-from pacer.jobs.messages import Job, JobState
+from pacer.jobs.messages import Job, JobState, PictureFiles
 from pacer.jobs.store import JobStore
 from pacer.metrics import Metrics
 from pacer.models import ModelCard
@@ -35,14 +35,14 @@ class Gateway:
         """
         return models.choose(model, self.cards)
 
-    async def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue all jobs of a request, of one plan, or none.
+    async def submit(self, jobs: Sequence[Job], picture: PictureFiles | None = None) -> None:
+        """Queue all jobs of a request, of one plan, or none; `picture` is what they start from.
 
         Raises:
             PacerError: queue_full or store_unavailable.
         """
         plan = jobs[0].plan
-        await self.store.submit(jobs, predicted_s=plan.predicted_seconds)
+        await self.store.submit(jobs, predicted_s=plan.predicted_seconds, picture=picture)
         marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
         self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))
         if plan.predicted_quality_db is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
+import msgspec
+
 from app.gateway import Gateway
+from app.pictures import Source, sized
 from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import Job, Plan, TableMessage
+from pacer.jobs.messages import Job, PictureFiles, Plan, TableMessage
 from pacer.models import ModelCard, count_words
 from schedules.table import Table
 
@@ -31,6 +34,10 @@ class Order:
     card: ModelCard
     plan: Plan
     jobs: tuple[Job, ...]
+    files: PictureFiles | None = None
+    """Of the picture that they start from."""
+    ignored: tuple[str, ...] = ()
+    """Fields that mean nothing in this plan: the image, where nothing of it is left at the start."""
 
     @property
     def seed(self) -> int:
@@ -38,8 +45,8 @@ class Order:
         return self.jobs[0].seed
 
 
-async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1) -> Order:
-    """Judge a drawing request, plan it and write its jobs.
+async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1, source: Source | None = None) -> Order:
+    """Judge a drawing request, plan it and write its jobs; `source` is the picture that they start from.
 
     Raises:
         PacerError: of the kind and field that is wrong; nothing was queued.
@@ -48,14 +55,22 @@ async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1) -> Order
     _check_words(fields.prompt, "prompt", gateway, card)
     _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
     seed = _seed(fields.seed, count)
-    request = budget_request(fields, gateway, images=count)
+    request = replace(_request(fields, gateway, card, source), images=count)
     planned, table = await quote(request, gateway)
     packed = TableMessage.of(table)
-    jobs = tuple(
-        _job(fields, request, planned, table=packed, seed=seed + i, embed=gateway.settings.embed_metadata)
-        for i in range(count)
-    )
-    return Order(card, planned, jobs)
+    seen = source if "image" in packed.base else None
+    first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
+    first = msgspec.structs.replace(first, picture=None if seen is None else seen.said())
+    later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))
+    unseen = () if seen is source else ("image",)
+    return Order(card, planned, (first, *later), None if seen is None else seen.files, unseen)
+
+
+def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Source | None) -> BudgetRequest:
+    if source is None:
+        return budget_request(fields, gateway)
+    entry = source.entry(sigmas_given=fields.sigmas is not None)
+    return replace(budget_request(sized(fields, source, card), gateway), picture=entry)
 
 
 async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
@@ -75,7 +90,7 @@ def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -
     return plan(request, gateway.registry, forecast, default_steps=settings.default_steps, max_steps=settings.max_steps)
 
 
-def budget_request(fields: PlanFields, gateway: Gateway, *, images: int = 1) -> BudgetRequest:
+def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
     """What planning needs of a request.
 
     Raises:
@@ -88,7 +103,6 @@ def budget_request(fields: PlanFields, gateway: Gateway, *, images: int = 1) -> 
         guidance_scale=card.guidance_scale if fields.guidance_scale is None else fields.guidance_scale,
         width=width,
         height=height,
-        images=images,
         steps=_steps(fields, gateway),
         **_bounds(fields.budget),
         schedule=fields.schedule,

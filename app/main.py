@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 import pacer
 from app import problems
-from app.api import health, images, jobs, models, plan
+from app.api import edits, health, images, jobs, models, plan
 from app.auth import BearerKeys, check_digests
 from app.context import RequestContext
 from app.gateway import Gateway
@@ -91,7 +91,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
     # The middleware checks the key; this only documents it.
     documented = [Depends(HTTPBearer(auto_error=False))] if needs_key else []
-    for module in (images, jobs, plan, models):
+    for module in (images, edits, jobs, plan, models):
         app.include_router(module.router, dependencies=documented)
     app.include_router(health.router)
     app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]), name="swagger")

@@ -11,6 +11,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,24 @@ class Pacer:
         answer = self._json("POST", "/v1/images/generations", {"prompt": prompt, **_with_budget(fields)})
         return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
 
+    def edit(self, prompt: str, image: bytes, *, mask: bytes | None = None, **fields: Any) -> Picture:
+        """Redraw an image and wait for it.
+
+        Args:
+            prompt: what to draw.
+            image: a PNG, JPEG or WebP file of the size that is drawn.
+            mask: a PNG or WebP file of the same size; what is transparent in it is repainted, the rest is kept.
+            fields: the budget, as in `generate`, all of it spent below the image's noise level; and any other field of
+                POST /v1/images/edits, such as strength, seed or resize.
+
+        Raises:
+            PacerRefused: the service said no, and why.
+        """
+        texts = {"prompt": prompt, **{name: _text(value) for name, value in _with_budget(fields).items()}}
+        body, kind = _form(texts, {"image": image} if mask is None else {"image": image, "mask": mask})
+        answer = self._json("POST", "/v1/images/edits", body, {"Content-Type": kind})
+        return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
+
     def plan(self, **fields: Any) -> Json:
         """What a budget would buy: schedule, evaluations, seconds and quality to expect."""
         return self._json("POST", "/v1/plan", _with_budget(fields))
@@ -118,17 +137,21 @@ class Pacer:
                 data = json.loads(fields["data"])
                 yield JobEvent(fields.get("id", ""), data["kind"], data["step"], data["total"])
 
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        with self._open(method, path, body) as answer:
+    def _json(
+        self, method: str, path: str, body: Json | bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Json:
+        with self._open(method, path, body, headers) as answer:
             value: Json = json.load(answer)
             return value
 
     @contextmanager
     def _open(
-        self, method: str, path: str, body: Json | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: Json | bytes | None = None, headers: dict[str, str] | None = None
     ) -> Iterator[HTTPResponse]:
         request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers or {})  # noqa: S310  the caller's own URL
-        if body is not None:
+        if isinstance(body, bytes):
+            request.data = body
+        elif body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if self.key is not None:
@@ -146,6 +169,22 @@ def _with_budget(fields: Json) -> Json:
     budget = {name: value for name, value in fields.items() if name in _BUDGET and value is not None}
     others = {name: value for name, value in fields.items() if name not in _BUDGET}
     return {"budget": budget, **others} if budget else others
+
+
+def _text(value: object) -> str:
+    """A form's field: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _form(texts: dict[str, str], files: dict[str, bytes]) -> tuple[bytes, str]:
+    """A form with files, and its content type."""
+    boundary = uuid.uuid4().hex
+    start = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    parts = [f'{start}"{name}"\r\n\r\n{text}\r\n'.encode() for name, text in texts.items()]
+    for name, data in files.items():
+        head = f'{start}"{name}"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        parts += [head.encode(), data, b"\r\n"]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:

@@ -41,7 +41,11 @@ class ErrorKind(Enum):
     """What went wrong; each kind has its HTTP status, problem type, metric label and advice."""
 
     invalid_request = _Description(422, "Invalid request", "Correct the named field and send the request again.")
-    malformed_body = _Description(400, "Malformed body", "Send a JSON object with content-type application/json.")
+    malformed_body = _Description(
+        400,
+        "Malformed body",
+        "Send a JSON object with content-type application/json, or a form where one is asked for.",
+    )
     body_too_large = _Description(413, "Body too large", "Send a smaller body.")
     unauthorized = _Description(401, "Unauthorized", "Send a valid key as 'Authorization: Bearer KEY'.")
     model_not_found = _Description(404, "Model not found", "Choose a model from GET /v1/models.")

@@ -39,6 +39,14 @@ class Settings(BaseSettings):
         default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."
     )
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body accepted, in bytes.")
+    max_image_bytes: int = Field(
+        default=10_000_000,
+        ge=1_000,
+        description="Largest image or mask file that a request may start from, in bytes; such bodies may be larger.",
+    )
+    max_image_pixels: int = Field(
+        default=16_777_216, ge=4_096, description="Most pixels of an image that a request starts from."
+    )
     max_prompt_chars: int = Field(default=4_000, ge=1, description="Longest prompt accepted, in characters.")
     max_steps: int = Field(default=100, ge=1, le=1_000, description="Most steps that a request may ask for.")
     default_steps: int = Field(

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Prediction = Literal["flow", "epsilon", "v_prediction", "sample"]
 UncondMode = Literal["fresh", "reused", "skipped"]
-BaseKind = Literal["noise", "image", "draw"]
+BaseKind = Literal["noise", "image", "draw", "blend"]
 
 UNCOND_MODES: tuple[UncondMode, ...] = ("fresh", "reused", "skipped")
 
@@ -48,7 +48,10 @@ class Table:
         uncond: what happens to the unconditional output at each evaluation: evaluated afresh, the last one reused,
             or skipped (then w is 0), length E.
         X: the rows, shape (E + 1, B + E), float64; row k is zero from column B + k on.
-        base: what each base latent is, length B; the first is the starting noise.
+        base: what each base latent is, length B; the first is the starting noise. A blend is what a mask puts into the
+            state: the first before evaluation 1, the second before evaluation 2, and so on.
+        original: of a table with blends, the given picture at the noise level of each row, as weights of the starting
+            noise and of the image, the first two base latents, shape (E + 1, 2), float64.
 
     Raises:
         TableError: a field has the wrong shape, is not finite, or breaks the triangle.
@@ -60,6 +63,7 @@ class Table:
     uncond: tuple[UncondMode, ...]
     X: FloatArray
     base: tuple[BaseKind, ...] = ("noise",)
+    original: FloatArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("t", "c", "w", "X"):
@@ -68,6 +72,7 @@ class Table:
             object.__setattr__(self, name, value)
         self._check_shapes()
         self._check_values()
+        self._check_blends()
 
     def _check_shapes(self) -> None:
         if self.t.ndim != 1 or self.t.size == 0:
@@ -99,6 +104,22 @@ class Table:
             raise TableError("uncond: nothing to reuse before the first fresh unconditional output")
         if np.triu(self.X[:, len(self.base) :], k=0)[: self.evaluations_count].any():
             raise TableError("X: a row uses an output that is not there yet; it must be lower-triangular")
+
+    def _check_blends(self) -> None:
+        count, blends = self.evaluations_count, self.base.count("blend")
+        if self.original is None:
+            if blends:
+                raise TableError("original: must be given where there are blends")
+            return
+        original = np.array(self.original, dtype=np.float64)
+        original.setflags(write=False)
+        object.__setattr__(self, "original", original)
+        if original.shape != (count + 1, 2) or not np.isfinite(original).all():
+            raise TableError(f"original: must be finite and of shape ({count + 1}, 2), has {original.shape}")
+        if self.base != ("noise", "image", *("blend",) * (count - 1)):
+            raise TableError(f"base: with an original it must be noise, image and {count - 1} blends, is {self.base}")
+        if np.triu(self.X[:, 2 : 1 + count], k=-1).any():
+            raise TableError("X: a row uses a blend that is not there yet; it must be lower-triangular")
 
     def _first_fresh(self) -> int:
         return self.uncond.index("fresh") if "fresh" in self.uncond else len(self.uncond)
@@ -173,8 +194,12 @@ class Table:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 return f"{name}: {mine} against {theirs}"
-        for name in ("t", "c", "w", "X"):
+        for name in ("t", "c", "w", "X", "original"):
             mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is None or theirs is None:
+                if mine is theirs:
+                    continue
+                return f"{name}: one table has none"
             if mine.shape != theirs.shape:
                 return f"{name}: shape {mine.shape} against {theirs.shape}"
             gap = np.abs(mine - theirs)

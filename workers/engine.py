@@ -23,15 +23,16 @@ from pacer.control.batcher import Batcher
 from pacer.control.policies import POLICIES, Policy
 from pacer.control.requests import Request
 from pacer.errors import ErrorKind
-from pacer.jobs.messages import Claim, Job
+from pacer.jobs.messages import Claim
 from schedules.table import TableError
 from workers.caching_hooks import refuse_caching_hooks
 from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
-from workers.families.base import Family, hand_over_guidance
+from workers.families.base import Family, PictureError, hand_over_guidance
 from workers.invariance import InvariantFamily
 from workers.lanes import open_lane
 from workers.memory import BoundedFamily, Shape, Stage
+from workers.pictures import read_picture
 from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
@@ -181,7 +182,7 @@ class Engine:
         now_s = time.monotonic()
         held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else now_s + self._time_left(claim))
         self._held[claim.job.id] = held
-        encoded = self._encoder.submit(partial(self._encode, claim.job))
+        encoded = self._encoder.submit(partial(self._encode, claim))
         if encoded.done():
             return self._seat(held, encoded)
         self._encoding.append((held, encoded))
@@ -198,15 +199,16 @@ class Engine:
         held.claim = claim
         return True
 
-    def _encode(self, job: Job) -> _Encoded:
-        started = time.monotonic()
+    def _encode(self, claim: Claim) -> _Encoded:
+        started, job = time.monotonic(), claim.job
         texts = [
             self._prompts.encode(self._family, job.prompt, negative=False),
             self._prompts.encode(self._family, job.negative_prompt, negative=True),
         ]
         (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale)
         shape = self._family.latent_shape(job.width, job.height)
-        spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative)
+        picture = read_picture(claim, self._family, shape)
+        spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative, picture)
         return _Encoded(spec, time.monotonic() - started)
 
     def _seat(self, held: _Held, encoded: Future[_Encoded]) -> Failed | None:
@@ -216,7 +218,7 @@ class Engine:
             spec, held.encode_s = encoded.result()
             self._runner.admit(job.id, spec)
             self._family.prepare(spec.shape, (spec.positive, spec.negative))
-        except TableError as error:
+        except (TableError, PictureError) as error:
             return self._fail(held, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
             _check_device(error, [job.id])
@@ -226,7 +228,8 @@ class Engine:
         company = _Company(spec.shape, None if held.claim.attempt < self._last_attempt else job.id)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
-        self.speed.encoded(held.encode_s)
+        if spec.picture is None:  # what is published is the time of a prompt alone
+            self.speed.encoded(held.encode_s)
         return None
 
     def _time_left(self, claim: Claim) -> float:

@@ -60,6 +60,12 @@ class InvariantFamily:
         """Each prompt alone."""
         return [text for prompt in prompts for text in self._family.encode([prompt], negative=negative)]
 
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "*latent"]:
+        """As the family does, one picture at a time."""
+        return self._family.encode_image(pixels, generator)
+
     def denoise(
         self, x: Float32[Tensor, "rows *latent"], t: Float32[Tensor, "rows"], conditioning: Sequence[Conditioning]
     ) -> Float32[Tensor, "rows *latent"]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from workers.families.base import Conditioning, Family
+from workers.families.base import Conditioning, Family, encode_image
 
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +105,12 @@ class BoundedFamily:
 
         parts = self._in_parts("encode", (), _MOST_PROMPTS, len(prompts), encode_part)
         return [conditioning for part in parts for conditioning in part]
+
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "*latent"]:
+        """As the family does, one picture at a time."""
+        return encode_image(self._family, pixels, generator)
 
     def denoise(
         self, x: Float32[Tensor, "rows *latent"], t: Float32[Tensor, "rows"], conditioning: Sequence[Conditioning]

@@ -21,6 +21,21 @@ from workers.table_rows import Rows, TableRows
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What a request starts from, beside noise.
+
+    Attributes:
+        latent: of the image, on the family's device.
+        generator: the request's, from which the autoencoder has drawn its part, as in stock pipelines.
+        mask: how much of the latent is free to change, 0 to 1; None where all of it is.
+    """
+
+    latent: Float32[Tensor, "*latent"]
+    generator: torch.Generator
+    mask: Float32[Tensor, "1 rows columns"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the runner must know of a request.
 
@@ -31,6 +46,7 @@ class Spec:
         shape: of its latent.
         positive: its prompt's conditioning.
         negative: its negative prompt's; unused when G is 1.
+        picture: what it starts from, where the table says so.
     """
 
     table: Table
@@ -39,6 +55,7 @@ class Spec:
     shape: tuple[int, ...]
     positive: Conditioning
     negative: Conditioning
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +100,16 @@ class Runner:
         """Take a request in: a zeroed slot, its base latents drawn from its seed.
 
         Raises:
-            ValueError: the id is taken, no slot is free, or the table starts from an image.
+            ValueError: the id is taken, no slot is free, or the table needs an image or a mask and there is none.
         """
         if request_id in self._seats:
             raise ValueError(f"request {request_id!r} is admitted already")
-        if "image" in spec.table.base:
-            raise ValueError("tables that start from an image need one, and none was given")
-        bases = _base_latents(spec).to(self._family.device)
+        _check_picture(spec)
+        bases = _base_latents(spec, self._family.device)
         room = self._room(spec.shape)
         slot = room.pool.take(bases, columns=len(bases) + spec.table.evaluations_count)
+        if spec.picture is not None and spec.picture.mask is not None:
+            room.pool.keep_mask(slot, spec.picture.mask)
         room.tables.put(slot, spec.table, spec.guidance_scale)
         self._seats[request_id] = _Seat(spec, slot)
 
@@ -111,7 +129,7 @@ class Runner:
         """
         seats, room, slots, rows = self._at(request_ids)
         index = self._on_device(slots)
-        samples = room.pool.combine(index, self._on_device(rows.weights))
+        samples = self._samples(room.pool, index, rows, keep=True)
         outputs = self._guide(room.pool, index, rows, *self._evaluate(seats, rows, samples))
         room.pool.write(index, self._on_device(rows.columns), outputs)
         room.tables.advance(slots)
@@ -161,7 +179,30 @@ class Runner:
     def results(self, request_ids: Sequence[str]) -> Float32[Tensor, "n *latent"]:
         """The samples of requests at their present step, the final latents once all are done."""
         _, room, slots, rows = self._at(request_ids)
-        return room.pool.combine(self._on_device(slots), self._on_device(rows.weights))
+        return self._samples(room.pool, self._on_device(slots), rows, keep=False)
+
+    def _samples(
+        self, pool: SlotPool, slots: Int64[Tensor, "n"], rows: Rows, *, keep: bool
+    ) -> Float32[Tensor, "n *latent"]:
+        """The states of slots, with what a mask keeps put back to how it was, at the noise level of the row.
+
+        Args:
+            pool: with the histories.
+            slots: whose.
+            rows: the row that each is at.
+            keep: whether to write down what a mask has changed, which all later rows build on.
+        """
+        samples = pool.combine(slots, self._on_device(rows.weights))
+        if not rows.blended.any():
+            return samples
+        places = self._on_device(np.flatnonzero(rows.blended))
+        masked, free = slots[places], samples[places]
+        originals = pool.combine(masked, self._on_device(rows.originals)[places])
+        masks = pool.masks(masked)
+        samples[places] = masks * free + (1 - masks) * originals
+        if keep:
+            pool.write(masked, self._on_device(rows.blends)[places], samples[places] - free)
+        return samples
 
     def release(self, request_id: str) -> None:
         """Let a request go and free its slot.
@@ -173,8 +214,22 @@ class Runner:
         self._rooms[seat.spec.shape].pool.give_back(seat.slot)
 
 
-def _base_latents(spec: Spec) -> Float32[Tensor, "bases *latent"]:
-    """Starting noise and draws, in this order from one generator as stock pipelines draw them."""
-    generator = torch.Generator("cpu").manual_seed(spec.seed)
-    draws = [torch.randn((1, *spec.shape), generator=generator)[0] for _ in spec.table.base]
-    return torch.stack(draws)
+def _check_picture(spec: Spec) -> None:
+    picture = spec.picture
+    if "image" in spec.table.base and picture is None:
+        raise ValueError("tables that start from an image need one, and none was given")
+    if spec.table.original is not None and (picture is None or picture.mask is None):
+        raise ValueError("tables that keep a part of an image need a mask, and none was given")
+
+
+def _base_latents(spec: Spec, device: torch.device) -> Float32[Tensor, "bases *latent"]:
+    """Starting noise and draws, in this order from one generator as stock pipelines draw them; blends begin at 0."""
+    picture = spec.picture
+    generator = torch.Generator("cpu").manual_seed(spec.seed) if picture is None else picture.generator
+    bases = torch.zeros((len(spec.table.base), *spec.shape), device=device)
+    for place, kind in enumerate(spec.table.base):
+        if kind in ("noise", "draw"):
+            bases[place] = torch.randn((1, *spec.shape), generator=generator)[0]
+        elif kind == "image" and picture is not None:
+            bases[place] = picture.latent
+    return bases

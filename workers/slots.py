@@ -25,6 +25,7 @@ class SlotPool:
         self._invariant = invariant
         self._history = torch.zeros((slots, _SMALLEST_HISTORY, *shape), device=device)
         self._unconditional = torch.zeros((slots, *shape), device=device)
+        self._masks: Tensor | None = None  # there is none before the first request that has one
         self._free = list(range(slots))[::-1]
 
     @property
@@ -95,6 +96,19 @@ class SlotPool:
         ):
             total += torch.einsum("nl,nl...->n...", weight, history)
         return total[slots]
+
+    def keep_mask(self, slot: int, mask: Float32[Tensor, "1 rows columns"]) -> None:
+        """Remember how much of a slot's latent is free to change, 0 to 1."""
+        if self._masks is None:
+            slots, _, _, *sides = self._history.shape
+            self._masks = self._history.new_ones((slots, 1, *sides))
+        self._masks[slot] = mask
+
+    def masks(self, slots: Int64[Tensor, "n"]) -> Float32[Tensor, "n 1 rows columns"]:
+        """The masks of slots, each of which was given one."""
+        if self._masks is None:
+            raise ValueError("no slot was given a mask")
+        return self._masks[slots]
 
     def keep_unconditional(self, slots: Int64[Tensor, "n"], values: Float32[Tensor, "n ..."]) -> None:
         """Remember the latest unconditional outputs of slots."""

@@ -27,6 +27,9 @@ class Rows:
         fresh: whether the unconditional output is evaluated, shape (n,).
         guided: whether one is mixed in, fresh or reused, shape (n,).
         columns: how many history columns are filled, and so where the output goes, shape (n,), int64.
+        blended: whether a given picture is mixed into the state before the evaluation, shape (n,).
+        originals: weights of that picture at this row's noise level over the first two columns, shape (n, 2), float32.
+        blends: where what it adds to the state goes, shape (n,), int64.
     """
 
     weights: NDArray[np.float32]
@@ -36,6 +39,9 @@ class Rows:
     fresh: NDArray[np.bool_]
     guided: NDArray[np.bool_]
     columns: NDArray[np.int64]
+    blended: NDArray[np.bool_]
+    originals: NDArray[np.float32]
+    blends: NDArray[np.int64]
 
 
 class TableRows:
@@ -51,6 +57,8 @@ class TableRows:
         self._modes = np.zeros((2, slots, _SMALLEST), dtype=np.bool_)  # fresh, guided
         self._steps = np.zeros(slots, dtype=np.int64)
         self._bases = np.zeros(slots, dtype=np.int64)
+        self._masked = np.zeros(slots, dtype=np.bool_)
+        self._originals = np.zeros((slots, _SMALLEST, 2), dtype=np.float32)
 
     def put(self, slot: int, table: Table, guidance_scale: float) -> None:
         """Set a slot's table and go to its first step."""
@@ -65,6 +73,9 @@ class TableRows:
             self._modes[1, slot, : rows - 1] = [mode != "skipped" for mode in table.uncond]
         self._steps[slot] = 0
         self._bases[slot] = len(table.base)
+        self._masked[slot] = table.original is not None
+        if table.original is not None:
+            self._originals[slot, :rows] = table.original
 
     def _grow(self, rows: int, columns: int) -> None:
         """At least double what is too short, so that growth stays rare."""
@@ -75,6 +86,7 @@ class TableRows:
             self._weights = _padded(self._weights, (rows, columns))
             self._numbers = _padded(self._numbers, (rows,))
             self._modes = _padded(self._modes, (rows,))
+            self._originals = _padded(self._originals, (rows, 2))
 
     def at(self, slots: NDArray[np.int64]) -> Rows:
         """The rows of the steps that slots are at; of one that is done, its last."""
@@ -83,7 +95,9 @@ class TableRows:
         scale, time, guidance = self._numbers[:, slots, steps]
         fresh, guided = self._modes[:, slots, steps]
         weights = self._weights[slots, steps, : columns.max()]
-        return Rows(weights, scale, time, guidance, fresh, guided, columns)
+        blended = self._masked[slots] & (steps > 0)  # the first state is made of the picture, or is noise alone
+        originals, blends = self._originals[slots, steps], steps + 1
+        return Rows(weights, scale, time, guidance, fresh, guided, columns, blended, originals, blends)
 
     def advance(self, slots: NDArray[np.int64]) -> None:
         """Go on by one step."""

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from app.body import StrictRoute
 from app.gateway import Gateway, GatewayDep
 from app.intake import Order, take
+from app.pictures import Source
 from app.problems import describe
 from app.schemas.answers import PlanAnswer, TimingsAnswer
 from app.schemas.images import ImageDatum, ImageFacts, ImagesAnswer, PacerFacts
@@ -26,7 +27,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 router = APIRouter(prefix="/v1/images", tags=["images"], route_class=StrictRoute)
 
-_FAILURES = describe(
+FAILURES = describe(
     ErrorKind.malformed_body,
     ErrorKind.unauthorized,
     ErrorKind.model_not_found,
@@ -46,14 +47,21 @@ _FAILURES = describe(
 )
 
 
-@router.post("/generations", response_model=ImagesAnswer, responses=_FAILURES)
+@router.post("/generations", response_model=ImagesAnswer, responses=FAILURES)
 async def generate(body: ImagesRequest, request: Request, gateway: GatewayDep) -> ImagesAnswer | Response:
     """Draw n images and wait for them. Hanging up cancels them."""
+    return await drawn(body, request, gateway)
+
+
+async def drawn(
+    body: ImagesRequest, request: Request, gateway: Gateway, source: Source | None = None
+) -> ImagesAnswer | Response:
+    """Draw n images, from a picture if there is one, and wait for them."""
     count = _count(body.n, gateway.settings.max_images)
     _log_user(body.user)
-    order = await take(body, gateway, count=count)
+    order = await take(body, gateway, count=count, source=source)
     await _require_worker(gateway, order.card.id)
-    await gateway.submit(order.jobs)
+    await gateway.submit(order.jobs, order.files)
     ids = [job.id for job in order.jobs]
     try:
         statuses = await completed(gateway, ids, request, deadline_s=order.jobs[0].deadline_s)
@@ -102,7 +110,7 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
             queue_seconds=max(fact.timings.queue for fact in facts),
             service_seconds=max(fact.timings.service for fact in facts),
             images=facts,
-            ignored=body.ignored(first.guidance_scale),
+            ignored=sorted([*body.ignored(first.guidance_scale), *order.ignored]),
         ),
     )
 

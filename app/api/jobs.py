@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.body import StrictRoute
+from app.body import PictureRoute
 from app.gateway import Gateway, GatewayDep
 from app.intake import take
+from app.pictures import source_of
 from app.problems import describe
 from app.schemas.answers import JobAccepted, JobAnswer, JobCancelled, JobError, JobEvent, PlanAnswer, TimingsAnswer
 from app.schemas.requests import JobRequest
@@ -19,7 +20,7 @@ from pacer.errors import ErrorKind
 from pacer.jobs.events import parse_position
 from pacer.jobs.messages import Event, JobStatus
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PictureRoute)
 
 _MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone, ErrorKind.store_unavailable)
@@ -47,8 +48,8 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
 )
 async def submit(body: JobRequest, response: Response, gateway: GatewayDep) -> JobAccepted:
     """Queue one image and answer at once."""
-    order = await take(body, gateway)
-    await gateway.submit(order.jobs)
+    order = await take(body, gateway, source=source_of(body, gateway.settings))
+    await gateway.submit(order.jobs, order.files)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(
@@ -56,7 +57,7 @@ async def submit(body: JobRequest, response: Response, gateway: GatewayDep) -> J
         status="queued",
         seed=job.seed,
         plan=PlanAnswer.of(order.plan),
-        ignored=body.ignored(job.guidance_scale),
+        ignored=[*body.ignored(job.guidance_scale), *order.ignored],
     )
 
 

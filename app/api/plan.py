@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 
 from app.body import StrictRoute
@@ -10,6 +12,7 @@ from app.intake import budget_request, quote
 from app.problems import describe
 from app.schemas.answers import PlanAnswer, QuoteAnswer
 from app.schemas.requests import PlanRequest
+from pacer.control.budget_request import PictureEntry
 from pacer.errors import ErrorKind
 
 router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
@@ -32,5 +35,8 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
 )
 async def make_plan(body: PlanRequest, gateway: GatewayDep) -> QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
-    planned, _ = await quote(budget_request(body, gateway), gateway)
+    request = budget_request(body, gateway)
+    if body.strength is not None:
+        request = replace(request, picture=PictureEntry(body.strength))
+    planned, _ = await quote(request, gateway)
     return QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())

@@ -64,6 +64,13 @@ Size = Annotated[
 ]
 Seed = Annotated[int, _between(0, MAX_SEED), Field(json_schema_extra={"minimum": 0, "maximum": MAX_SEED})]
 Percent = Annotated[int, _between(0, 100), Field(json_schema_extra={"minimum": 0, "maximum": 100})]
+Strength = Annotated[
+    float,
+    Field(
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
+        description="how much of the image is noise at the start, above 0 to 1; 0.8 by default, 1 with a mask",
+    ),
+]
 FromOne = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 """At least 1; the most is the gateway's setting, and so whoever knows it judges both ends and tells both."""
 
@@ -226,15 +233,34 @@ class DrawFields(PlanFields):
         return [*self.idle_leaves, *(name for name, so in means_nothing.items() if so)]
 
 
+class PictureFields(Strict):
+    """What starts from a picture instead of noise alone."""
+
+    image: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="a PNG, JPEG or WebP file to start from, as base64 or a data: URL; of the size that is drawn",
+    )
+    mask: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="a file of the image's size: white is repainted, black is kept, grey is mixed",
+    )
+    strength: Strength | None = None
+    resize: bool | None = Field(default=None, description="scale the image to the size drawn; refused by default")
+
+
 class PlanRequest(PlanFields):
     """A quote without the run."""
+
+    strength: Strength | None = None
 
     def ignored(self) -> list[str]:
         """The fields that were given and mean nothing in this request."""
         return list(self.idle_leaves)
 
 
-class JobRequest(DrawFields):
+class JobRequest(PictureFields, DrawFields):
     """One image, drawn in the background."""
 
 
@@ -297,6 +323,13 @@ class ImagesRequest(DrawFields):
         return sorted(
             [*super().ignored(guidance_scale), *(name for name in IGNORED if getattr(self, name) is not None)]
         )
+
+
+class EditsRequest(ImagesRequest):
+    """OpenAI's image edit request, and this service's further fields; its files stand beside it."""
+
+    strength: Strength | None = None
+    resize: bool | None = Field(default=None, description="scale the image to the size drawn; refused by default")
 
 
 IGNORED = (

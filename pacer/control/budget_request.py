@@ -9,6 +9,24 @@ from pacer.models import ModelCard
 from schedules.compile import SOLVERS
 
 
+@dataclass(frozen=True, slots=True)
+class PictureEntry:
+    """A picture that the drawing starts from.
+
+    Attributes:
+        strength: in (0, 1], how much of it is noise at the start; None where the request's sigmas say so.
+        masked: whether a part of it is kept.
+    """
+
+    strength: float | None
+    masked: bool = False
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing of the picture is left at the start, and none of it is kept: it is text to image then."""
+        return self.strength == 1 and not self.masked
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRequest:
     """What a caller asks for, as far as planning goes.
@@ -34,6 +52,7 @@ class BudgetRequest:
             hold for; nothing is then known of its quality.
         allow_other_model: run the schedule named by its id even where it was optimised on another model, or on other
             weights of this one; nothing is then known of its quality.
+        picture: what the drawing starts from; None is noise alone.
     """
 
     card: ModelCard
@@ -53,6 +72,7 @@ class BudgetRequest:
     sigmas: tuple[float, ...] | None = None
     allow_other_model: bool = False
     allow_interpolated: bool = False
+    picture: PictureEntry | None = None
 
     @property
     def branch_scale(self) -> float:

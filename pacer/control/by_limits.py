@@ -23,11 +23,11 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     """
     card = request.card
     if request.schedule is not None:
-        return from_grid(request, request.schedule, _longest(request, limits))
+        return from_grid(request, request.schedule, longest_grid(request, limits))
     if card.distilled:
         least, most = limits.steps
         native = max(least, min(most, card.distilled.native_steps))
-        return from_grid(request, card.grid, _longest(request, replace(limits, steps=(least, native))))
+        return from_grid(request, card.grid, longest_grid(request, replace(limits, steps=(least, native))))
     ranked = registry.ranked(card.id, guidance_scale=request.guidance_scale, embedded=card.embedded_guidance)
     if limits.floored:
         return _cheapest(request, limits, ranked)
@@ -42,7 +42,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     near = nearest_choice(request, limits, max(1, steps), registry) if request.allow_interpolated else None
     if near is None and not has_grids:
         _check_reachable(request, limits, ranked)
-    return near or from_grid(request, card.grid, _longest(request, limits))
+    return near or from_grid(request, card.grid, longest_grid(request, limits))
 
 
 def _cheapest(request: BudgetRequest, limits: Limits, ranked: tuple[Candidate, ...]) -> Choice:
@@ -87,7 +87,7 @@ def _grid_steps(request: BudgetRequest, limits: Limits) -> int:
     return next((steps for steps, turns in rows if limits.affords(steps, turns, turns * each)), 0)
 
 
-def _longest(request: BudgetRequest, limits: Limits) -> int:
+def longest_grid(request: BudgetRequest, limits: Limits) -> int:
     """The most steps of a grid within the bounds, one at the least."""
     solver = grid_solver(request)
     steps = _grid_steps(request, limits)

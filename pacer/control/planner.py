@@ -9,6 +9,7 @@ from pacer.control.budget_request import BudgetRequest, check_bounds, check_guid
 from pacer.control.by_id import by_id
 from pacer.control.by_limits import by_limits
 from pacer.control.choice import Choice, from_grid, from_sigmas
+from pacer.control.entry_level import check_strength, from_picture
 from pacer.control.held import best_choice, nearest_choice
 from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
@@ -42,8 +43,13 @@ def plan(
     """
     check_guidance(request.guidance_scale, request.card)
     check_bounds(request, max_steps)
+    if request.picture is not None:
+        check_strength(request.picture)
     limits = _limits(request, forecast, default_steps, max_steps)
-    choice = _choose(request, limits, registry, default_steps, max_steps)
+    if request.picture is None or request.picture.is_unseen:
+        choice = _choose(request, limits, registry, default_steps, max_steps)
+    else:
+        choice = from_picture(request, request.picture, limits, default_steps, max_steps)
     table, evidence = choice.table, choice.evidence
     evaluations = table.network_evaluations(request.branch_scale)
     _check_met(request, limits, choice, evaluations)

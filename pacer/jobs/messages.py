@@ -12,6 +12,7 @@ from schedules.table import BaseKind, Table, UncondMode
 
 JobState = Literal["queued", "running", "completed", "failed", "cancelled", "expired"]
 ImageFormat = Literal["png", "jpeg", "webp"]
+MaskKind = Literal["white", "alpha"]
 EventKind = Literal["queued", "started", "step", "requeued", "completed", "failed", "cancelled", "expired"]
 Verdict = Literal["ok", "cancelled", "fenced"]
 """What the store says of a job that a worker holds: go on, stop because nobody wants it, or stop because it is lost."""
@@ -28,12 +29,15 @@ class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uncond: tuple[UncondMode, ...]
     X: bytes
     base: tuple[BaseKind, ...]
+    original: bytes = b""
+    """Of a table with blends."""
 
     @classmethod
     def of(cls, table: Table) -> TableMessage:
         """Pack a table."""
         t, c, w, rows = (np.ascontiguousarray(a, dtype="<f8").tobytes() for a in (table.t, table.c, table.w, table.X))
-        return cls(t, c, w, table.uncond, rows, table.base)
+        original = b"" if table.original is None else np.ascontiguousarray(table.original, dtype="<f8").tobytes()
+        return cls(t, c, w, table.uncond, rows, table.base, original)
 
     def table(self) -> Table:
         """Unpack and check the table.
@@ -42,7 +46,8 @@ class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             TableError: the numbers are no sampler.
         """
         t, c, w, rows = (np.frombuffer(data, dtype="<f8") for data in (self.t, self.c, self.w, self.X))
-        return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base)
+        original = np.frombuffer(self.original, dtype="<f8").reshape(-1, 2) if self.original else None
+        return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base, original)
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +75,28 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether it was not shown to hold for this guidance, size or budget, and runs because the caller allowed it."""
 
 
+class PictureInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of the picture that a job starts from; its files travel beside the job."""
+
+    width: int
+    """Pixels of the file, as its header says."""
+    height: int
+    mask: MaskKind | None = None
+    """What a mask file says with: white is repainted, or what is transparent; None without a mask."""
+    resize: bool = False
+    """Whether to scale the picture, and the mask, to the job's width and height."""
+    strength: float | None = None
+    """The caller's; None where the sigmas say where to start."""
+
+
+class PictureFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The files of the picture that a job starts from."""
+
+    image: bytes
+    mask: bytes = b""
+    """Empty without one."""
+
+
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One image to draw."""
 
@@ -89,6 +116,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a PNG carries prompt, seed, model and schedule."""
     deadline_s: float | None = None
     """Seconds from arrival after which the image is worth nothing."""
+    picture: PictureInput | None = None
+    """What it starts from instead of noise alone."""
 
     @property
     def model(self) -> str:
@@ -108,6 +137,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Store time."""
     claimed_ms: int
     """Store time."""
+    picture: PictureFiles | None = None
+    """What the job starts from, if it starts from a picture."""
     claimed_s: float = msgspec.field(default_factory=time.monotonic)
     """The same moment on the worker's own clock, for durations."""
 

@@ -17,7 +17,7 @@ from pacer.jobs.backpressure import retry_after_s
 from pacer.jobs.connection import store_errors
 from pacer.jobs.events import Entry, EventFeed, event_of, is_last, parse_position
 from pacer.jobs.keys import QueueKeys, model_of, queue_keys
-from pacer.jobs.messages import Event, ImageFormat, Job, JobState, JobStatus, Plan, Timings, WorkerSpeed
+from pacer.jobs.messages import Event, ImageFormat, Job, JobState, JobStatus, PictureFiles, Plan, Timings, WorkerSpeed
 from pacer.settings import Settings
 
 _PING_S = 2.0
@@ -49,12 +49,15 @@ class JobStore:
         self._settings = settings
         self._feeds: dict[str, EventFeed] = {}
 
-    async def submit(self, jobs: Sequence[Job], *, predicted_s: float | None) -> None:
+    async def submit(
+        self, jobs: Sequence[Job], *, predicted_s: float | None, picture: PictureFiles | None = None
+    ) -> None:
         """Take all jobs of a request into the queue, or none. The same jobs again change nothing.
 
         Args:
             jobs: one or more, of one model.
             predicted_s: predicted service time of one job, seconds; orders jobs with a deadline.
+            picture: what each of them starts from; kept beside each until it ends.
 
         Raises:
             PacerError: queue_full with retry_after_s; invalid_request when they could never fit.
@@ -66,8 +69,9 @@ class JobStore:
                 ErrorKind.invalid_request, f"must be at most {limit}, the queue's limit, is {len(jobs)}", field="n"
             )
         arguments = [part for job in jobs for part in self._arguments(job, predicted_s)]
+        files = b"" if picture is None else msgspec.msgpack.encode(picture)
         with store_errors():
-            reply = await scripts.load("submit").run_async(self._client, keys, limit, *arguments)
+            reply = await scripts.load("submit").run_async(self._client, keys, limit, files, *arguments)
         accepted, *measured = cast("list[int]", reply)
         if not accepted:
             raise _queue_full(len(jobs), limit, measured, predicted_s)

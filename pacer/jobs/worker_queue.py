@@ -12,11 +12,11 @@ from pacer.errors import ErrorKind
 from pacer.jobs import scripts
 from pacer.jobs.connection import MAX_BLOCK_S, store_errors
 from pacer.jobs.keys import queue_keys
-from pacer.jobs.messages import Claim, Job, JobState, Progress, Timings, Verdict, WorkerSpeed
+from pacer.jobs.messages import Claim, Job, JobState, PictureFiles, Progress, Timings, Verdict, WorkerSpeed
 from pacer.settings import Settings
 
 OnEnded: TypeAlias = Callable[[JobState, int], None]
-_RawClaim: TypeAlias = tuple[bytes, bytes, int, int, bytes]
+_RawClaim: TypeAlias = tuple[bytes, bytes, int, int, bytes, bytes]
 
 
 class WorkerQueue:
@@ -66,15 +66,16 @@ class WorkerQueue:
         return [claim for claim in claims if claim is not None]
 
     def _unpack(self, raw: _RawClaim, now_ms: int) -> Claim | None:
-        job_id, spec, fence, attempt, submitted = raw
+        job_id, spec, fence, attempt, submitted, packed = raw
         try:
             job = msgspec.msgpack.decode(spec, type=Job)
+            picture = msgspec.msgpack.decode(packed, type=PictureFiles) if packed else None
         except msgspec.DecodeError as error:
             # A gateway of another version wrote it; no attempt here can succeed.
             self._end(job_id.decode(), fence, "failed", kind=ErrorKind.internal, detail=f"Unreadable job: {error}")
             self._on_ended("failed", 1)
             return None
-        return Claim(job, fence, attempt, int(submitted), now_ms)
+        return Claim(job, fence, attempt, int(submitted), now_ms, picture)
 
     def beat(self, progress: Sequence[Progress]) -> dict[str, Verdict]:
         """Say that this worker lives, extend the leases of its jobs, and note their steps.

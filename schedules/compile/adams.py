@@ -31,7 +31,8 @@ def _integrate(problem: Problem, order: int, *, unit_variance: bool) -> FloatArr
         slopes.append(problem.derivative(k, rows[k]))
         past = slopes[-1 : -order - 1 : -1]
         weights = adams_weights(problem.sigmas[: k + 2], len(past))
-        rows[k + 1] = rows[k] + sum(weight * slope for weight, slope in zip(weights, past, strict=True))
+        change = sum(weight * slope for weight, slope in zip(weights, past, strict=True))
+        rows[k + 1] = problem.reached(k + 1, rows[k] + change)
     return rows
 
 

@@ -17,7 +17,7 @@ from schedules.compile.ipndm import ipndm_rows
 from schedules.compile.problem import CompileError, Problem
 from schedules.compile.unipc import unipc_rows
 from schedules.noise import FLOW, NoiseSchedule
-from schedules.table import FloatArray, Prediction, Table, all_fresh
+from schedules.table import BaseKind, FloatArray, Prediction, Table, all_fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,45 @@ def compile_table(solver: str, sigmas: FloatArray, prediction: Prediction, noise
     Raises:
         CompileError: an argument is not that; the message names it.
     """
+    problem, rows = compiled_rows(solver, sigmas, prediction, noise)
+    return guided_table(problem, rows)
+
+
+def compiled_rows(
+    solver: str, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule, *, blends: bool = False
+) -> tuple[Problem, FloatArray]:
+    """The problem with the noise level of each evaluation, and its rows.
+
+    Args:
+        solver: as compile_table.
+        sigmas: as compile_table.
+        prediction: as compile_table.
+        noise: as compile_table.
+        blends: whether something may be added to the state before each evaluation but the first.
+
+    Raises:
+        CompileError: as compile_table.
+    """
     compiler = _compiler(solver)
     grid = Problem.of(sigmas, prediction, noise)
-    problem = replace(grid, sigmas=compiler.levels(grid.sigmas))
+    problem = replace(grid, sigmas=compiler.levels(grid.sigmas), blends=blends)
+    return problem, compiler.rows(problem)
+
+
+def guided_table(
+    problem: Problem,
+    rows: FloatArray,
+    base: tuple[BaseKind, ...] = ("noise",),
+    original: FloatArray | None = None,
+) -> Table:
+    """The table of rows, guided afresh at each of them."""
     at_evaluations = problem.sigmas[:-1]
     return Table(
-        t=noise.time(at_evaluations),
-        c=noise.input_scale(at_evaluations),
+        t=problem.noise.time(at_evaluations),
+        c=problem.noise.input_scale(at_evaluations),
         w=np.ones(problem.steps),
         uncond=all_fresh(problem.steps),
-        X=compiler.rows(problem),
+        X=rows,
+        base=base,
+        original=original,
     )

@@ -24,13 +24,14 @@ def deis_rows(problem: Problem, order: int) -> FloatArray:
     epsilons: list[FloatArray] = []
     for k in range(problem.steps):
         epsilons.append(problem.epsilon(k, rows[k]))
-        rows[k + 1] = first_order_row(problem, k, rows[k], problem.clean(k, rows[k]))
+        row = first_order_row(problem, k, rows[k], problem.clean(k, rows[k]))
         count = problem.usable_order(k, order)
         if count > 1:
             past = epsilons[-1 : -count - 1 : -1]
             weights = np.exp(log_rho[k]) * deis_weights(log_rho[: k + 2], count)
             change = sum(w * (eps - past[0]) for w, eps in zip(weights[1:], past[1:], strict=True))
-            rows[k + 1] += problem.noise.alpha(problem.sigmas[k + 1 : k + 2]) * change
+            row += problem.noise.alpha(problem.sigmas[k + 1 : k + 2]) * change
+        rows[k + 1] = problem.reached(k + 1, row)
     return rows
 
 

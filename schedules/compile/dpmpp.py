@@ -20,7 +20,7 @@ def dpmpp_2m_rows(problem: Problem) -> FloatArray:
     for k in range(problem.steps):
         clean.append(problem.clean(k, rows[k]))
         target = clean[k] if k == 0 else clean[k] + _slope_share(log_snr, k) * (clean[k] - clean[k - 1])
-        rows[k + 1] = first_order_row(problem, k, rows[k], target)
+        rows[k + 1] = problem.reached(k + 1, first_order_row(problem, k, rows[k], target))
     return rows
 
 
@@ -39,9 +39,10 @@ def dpmpp_3m_rows(problem: Problem) -> FloatArray:
         clean.append(problem.clean(k, rows[k]))
         order = problem.usable_order(k, 3)
         share = _slope_share(log_snr, k) if order == 2 else 0.0
-        rows[k + 1] = first_order_row(problem, k, rows[k], clean[k] + share * (clean[k] - clean[max(k - 1, 0)]))
+        row = first_order_row(problem, k, rows[k], clean[k] + share * (clean[k] - clean[max(k - 1, 0)]))
         if order == 3:
-            rows[k + 1] += problem.noise.alpha(problem.sigmas[k + 1 : k + 2]) * _taylor_terms(clean, log_snr)
+            row += problem.noise.alpha(problem.sigmas[k + 1 : k + 2]) * _taylor_terms(clean, log_snr)
+        rows[k + 1] = problem.reached(k + 1, row)
     return rows
 
 

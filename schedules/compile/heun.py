@@ -37,8 +37,9 @@ def heun_rows(problem: Problem) -> FloatArray:
     for k in range(0, problem.steps, 2):
         step = problem.sigmas[k + 1] - problem.sigmas[k]
         slope = problem.derivative(k, state)
-        rows[k + 1] = state + step * slope
+        rows[k + 1] = problem.reached(k + 1, state + step * slope)
         if k + 1 < problem.steps:
-            state = state + 0.5 * step * (slope + problem.derivative(k + 1, rows[k + 1]))
+            mean = 0.5 * (slope + problem.derivative(k + 1, rows[k + 1]))
+            state = problem.reached(k + 2, state + step * mean)
             rows[k + 2] = state
     return rows

@@ -31,5 +31,6 @@ def ipndm_rows(problem: Problem) -> FloatArray:
         coefficients = _COEFFICIENTS[min(k, 3)]
         past = slopes[-1 : -len(coefficients) - 1 : -1]
         mean = sum(weight * slope for weight, slope in zip(coefficients, past, strict=True))
-        rows[k + 1] = rows[k] + (problem.sigmas[k + 1] - problem.sigmas[k]) * mean
+        step = problem.sigmas[k + 1] - problem.sigmas[k]
+        rows[k + 1] = problem.reached(k + 1, rows[k] + step * mean)
     return rows

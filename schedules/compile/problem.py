@@ -30,13 +30,16 @@ class Problem:
         sigmas: the noise level of each evaluation, and that of the result, shape (steps + 1,), float64.
         prediction: what the network's output stands for.
         noise: what a sigma means to the network.
+        blends: whether something may be added to the state before each evaluation but the first, as inpainting does.
 
-    A row stands for a vector in the span of the history [starting noise, y_0, ..., y_{steps-1}], shape (1 + steps,).
+    A row stands for a vector in the span of the history [starting noise, y_0, ..., y_{steps-1}], shape (1 + steps,),
+    followed by what was added before evaluations 1 to steps - 1 where the problem has blends.
     """
 
     sigmas: FloatArray
     prediction: Prediction
     noise: NoiseSchedule
+    blends: bool = False
 
     @classmethod
     def of(cls, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule) -> Problem:
@@ -76,17 +79,25 @@ class Problem:
         return min(order, k + 1, ahead)
 
     def start(self, *, unit_variance: bool) -> FloatArray:
-        """An empty X with its first row, the starting noise, filled in; shape (steps + 1, 1 + steps).
+        """An empty X with its first row, the starting noise, filled in; steps + 1 rows.
 
         Args:
             unit_variance: whether a variance-preserving sampler takes the noise for the whole state, as DDIM and the
                 exponential integrators do, or only for its noisy part, as the samplers of Karras et al. do.
         """
-        rows = np.zeros((self.steps + 1, 1 + self.steps))
+        rows = np.zeros((self.steps + 1, self._width))
         first = self.sigmas[0]
         scale = 1.0 if self.noise.kind == "flow" else np.sqrt(1.0 + first**2) if unit_variance else first
         rows[0, 0] = scale
         return rows
+
+    def reached(self, k: int, state: FloatArray) -> FloatArray:
+        """The state before evaluation k as the network and all later steps see it: with what is added to it there."""
+        if not (self.blends and k < self.steps):
+            return state
+        seen = state.copy()
+        seen[self.steps + k] += 1.0
+        return seen
 
     def clean(self, k: int, state: FloatArray) -> FloatArray:
         """The predicted clean image x0 at evaluation k, as a row; the network saw `state`."""
@@ -112,7 +123,11 @@ class Problem:
         slope: FloatArray = (state - self.clean(k, state)) / self.sigmas[k]
         return slope
 
+    @property
+    def _width(self) -> int:
+        return 1 + self.steps + (self.steps - 1 if self.blends else 0)
+
     def _output(self, k: int) -> FloatArray:
-        row = np.zeros(1 + self.steps)
+        row = np.zeros(self._width)
         row[1 + k] = 1.0
         return row

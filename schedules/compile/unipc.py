@@ -29,7 +29,8 @@ def unipc_rows(problem: Problem, order: int) -> FloatArray:
         clean.append(problem.clean(k, rows[k]))
         if k > 0:
             corrected = _corrector(problem, k - 1, corrected, _Past(clean[:-1], log_snr, orders[k - 1]), clean[k])
-        rows[k + 1] = _predictor(problem, k, corrected, _Past(clean, log_snr, orders[k]))
+        predicted = _predictor(problem, k, corrected, _Past(clean, log_snr, orders[k]))
+        rows[k + 1] = problem.reached(k + 1, predicted)
     return rows
 
 

@@ -42,6 +42,7 @@ class StandInWorker:
         self._thread = threading.Thread(target=self._run, name="stand-in")
         self.drawn: list[str] = []
         self.dropped: list[str] = []
+        self.claims: dict[str, Claim] = {}
 
     def __enter__(self) -> Self:
         self._queue.beat([])
@@ -60,6 +61,7 @@ class StandInWorker:
         while not self._stopping.is_set():
             self._queue.beat([])
             for claim in self._queue.claim(4):
+                self.claims[claim.job.id] = claim
                 self._draw(claim)
             self._queue.wait(0.05)
 

@@ -263,7 +263,7 @@ def test_a_wrong_method_is_told_all_the_right_ones(client: httpx2.Client, path: 
     assert client.patch(path).headers["allow"] == allowed
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", IMAGES, 405), ("POST", "/v1/images/edits", 404)])
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", IMAGES, 405), ("POST", "/v1/images/variations", 404)])
 def test_openai_routes_that_are_not_there(client: httpx2.Client, method: str, path: str, status: int) -> None:
     answer = client.request(method, path)
     assert answer.status_code == status

@@ -1,5 +1,6 @@
 """The client against a whole system."""
 
+import base64
 import io
 
 import numpy as np
@@ -47,6 +48,25 @@ def test_job_is_followed_to_its_image(pacer):
     assert pacer.status(job)["status"] == "completed"
     # Company in a batch changes the last bit of a float, and so at most one level of a picture.
     assert abs(_pixels(pacer.image(job)) - _pixels(pacer.generate(PROMPT, steps=5, seed=1).data)).max() <= 1
+
+
+def test_edit_keeps_what_the_mask_does_not_free(pacer):
+    drawn = pacer.generate(PROMPT, steps=6, seed=3).data
+    alpha = np.zeros((64, 64, 4), dtype=np.uint8)
+    alpha[:, :32, 3] = 255  # the left half is kept
+    mask = io.BytesIO()
+    Image.fromarray(alpha).save(mask, "PNG")
+    edited = pacer.edit("a blue square on a white background", drawn, mask=mask.getvalue(), steps=5, seed=4)
+    assert (edited.facts["steps"], edited.facts["sigmas"][0], edited.facts["predicted_quality_db"]) == (5, 1.0, None)
+    change = np.abs(_pixels(edited.data) - _pixels(drawn))
+    assert change[:, :24].mean() < 4
+    assert change[:, 40:].mean() > 12
+    job = pacer.submit(PROMPT, steps=4, image=base64.b64encode(drawn).decode(), strength=0.3)
+    assert list(pacer.events(job))[-1].kind == "completed"
+    assert pacer.status(job)["plan"]["sigmas"][0] == 0.3
+    assert np.abs(_pixels(pacer.image(job)) - _pixels(drawn)).mean() < 12
+    with pytest.raises(PacerRefused, match="cannot be decoded"):
+        pacer.edit(PROMPT, drawn[:200])
 
 
 def _pixels(picture: bytes) -> np.ndarray:

@@ -14,6 +14,10 @@ Conditioning: TypeAlias = Any
 """One prompt as the network takes it; opaque to the engine, made by `encode` and given back to `denoise`."""
 
 
+class PictureError(ValueError):
+    """A picture that cannot be drawn from; the message names the field."""
+
+
 @runtime_checkable
 class Family(Protocol):
     """A model architecture behind one adapter."""
@@ -66,6 +70,35 @@ class Painter(Protocol):
     def paint(self, x: Float32[Tensor, "n *latent"]) -> Float32[Tensor, "n 3 height width"]:
         """Latents to pictures, sRGB from 0 to 255, on the latents' device."""
         ...
+
+
+@runtime_checkable
+class ReadsPictures(Protocol):
+    """A family that also takes a picture to start from."""
+
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "*latent"]:
+        """Pixels, 8-bit sRGB, to a latent, normalised, on the family's device.
+
+        Args:
+            pixels: of one picture.
+            generator: draws from the autoencoder's distribution where the stock pipelines do.
+        """
+        ...
+
+
+def encode_image(
+    family: object, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+) -> Float32[Tensor, "*latent"]:
+    """As the family does.
+
+    Raises:
+        PictureError: it takes no pictures.
+    """
+    if not isinstance(family, ReadsPictures):
+        raise PictureError("image: this model draws from text alone")
+    return family.encode_image(pixels, generator)
 
 
 @runtime_checkable

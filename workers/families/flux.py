@@ -15,6 +15,7 @@ from workers.families.base import classifier_free
 from workers.families.exact_time import ExactTime
 from workers.families.patches import from_patches, latent_sides, to_patches
 from workers.families.pixels import in_whole_levels, paint_scaled
+from workers.families.reading import read_scaled
 
 STOCK_GUIDANCE = 3.5
 """The scale that the stock pipeline embeds by default."""
@@ -109,6 +110,13 @@ class FluxFamily:
     ) -> Float32[Tensor, "rows *latent"]:
         """Plain classifier-free guidance, on top of what is embedded (the stock pipeline's true_cfg_scale)."""
         return classifier_free(conditional, unconditional, guidance)
+
+    @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder, and normalise its latents."""
+        return read_scaled(self._pipeline, pixels, generator)
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

@@ -16,6 +16,7 @@ from workers.families.base import classifier_free
 from workers.families.exact_time import ExactTime
 from workers.families.patches import SIDE, latent_sides
 from workers.families.pixels import in_whole_levels, painted
+from workers.families.reading import as_input, encoded
 
 STOCK_GUIDANCE = 4.0
 """The scale that the stock pipeline embeds by default."""
@@ -102,6 +103,18 @@ class Flux2Family:
     ) -> Float32[Tensor, "rows *latent"]:
         """Plain classifier-free guidance, on top of what is embedded."""
         return classifier_free(conditional, unconditional, guidance)
+
+    @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder, gather squares of its latents and normalise them; the stock pipelines take its mode."""
+        del generator
+        vae = self._pipeline.vae
+        latents = F.pixel_unshuffle(encoded(vae, as_input(pixels, vae), None), SIDE)[0]
+        deviation = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
+        normal: Tensor = latents - vae.bn.running_mean.to(latents).reshape(-1, 1, 1)
+        return normal / deviation.to(latents).reshape(-1, 1, 1)
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

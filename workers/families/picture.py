@@ -10,6 +10,7 @@ from torch import Tensor
 
 from workers.families.base import classifier_free
 from workers.families.pixels import in_whole_levels, painted
+from workers.families.reading import as_input, encoded
 
 
 class PictureFamily:
@@ -52,6 +53,14 @@ class PictureFamily:
         return classifier_free(conditional, unconditional, guidance)
 
     @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder, and normalise its latents."""
+        vae = self._pipeline.vae
+        return self._scaled(encoded(vae, as_input(pixels, vae), generator))[0]
+
+    @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
         vae = self._pipeline.vae
@@ -71,3 +80,14 @@ class PictureFamily:
             mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
             unscaled = x * deviation / config.scaling_factor + mean
         return unscaled
+
+    def _scaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
+        """The inverse."""
+        config = self._pipeline.vae.config
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            scaled: Tensor = (x - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+        else:
+            mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
+            scaled = (x - mean) * config.scaling_factor / deviation
+        return scaled

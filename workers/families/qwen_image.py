@@ -15,6 +15,7 @@ from workers.families.base import classifier_free
 from workers.families.exact_time import ExactTime
 from workers.families.patches import from_patches, latent_sides, to_patches
 from workers.families.pixels import in_whole_levels, painted
+from workers.families.reading import as_input, encoded
 
 STOCK_TEXT_TOKENS = 512
 """Where the stock pipeline cuts a prompt."""
@@ -86,6 +87,19 @@ class QwenImageFamily:
         mixed = to_patches(classifier_free(conditional, unconditional, guidance))
         wanted = to_patches(conditional).norm(dim=-1, keepdim=True)
         return from_patches(mixed * (wanted / mixed.norm(dim=-1, keepdim=True)), height, width)
+
+    @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder on a film of one frame, and normalise its latents channel by channel."""
+        vae = self._pipeline.vae
+        latents = encoded(vae, as_input(pixels, vae).unsqueeze(2), generator)[0, :, 0]
+        mean, deviation = (
+            torch.tensor(numbers).to(latents).reshape(-1, 1, 1)
+            for numbers in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        return (latents - mean) / deviation
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from workers.families.base import classifier_free
 from workers.families.folded_text import STOCK_ZERO_TOKENS, FoldedTextProcessor
 from workers.families.pixels import in_whole_levels, paint_scaled
+from workers.families.reading import read_scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,13 @@ class Sd3Family:
     ) -> Float32[Tensor, "rows *latent"]:
         """Plain classifier-free guidance."""
         return classifier_free(conditional, unconditional, guidance)
+
+    @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder, and normalise its latents."""
+        return read_scaled(self._pipeline, pixels, generator)
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

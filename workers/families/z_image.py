@@ -13,6 +13,7 @@ from torch import Tensor
 from workers.families.base import classifier_free
 from workers.families.patches import latent_sides
 from workers.families.pixels import in_whole_levels, paint_scaled
+from workers.families.reading import read_scaled
 
 ZImageText = Float[Tensor, "_ width"]
 """A prompt for the transformer: its token states, as many as it has."""
@@ -66,6 +67,13 @@ class ZImageFamily:
     ) -> Float32[Tensor, "rows *latent"]:
         """Plain classifier-free guidance; the stock pipeline's scale s is g = 1 + s here."""
         return classifier_free(conditional, unconditional, guidance)
+
+    @torch.inference_mode()
+    def encode_image(
+        self, pixels: UInt8[np.ndarray, "height width 3"], generator: torch.Generator
+    ) -> Float32[Tensor, "channels rows columns"]:
+        """Run the autoencoder, and normalise its latents."""
+        return read_scaled(self._pipeline, pixels, generator)
 
     @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:

@@ -1,7 +1,8 @@
 -- Hands out jobs, the most urgent first. Before that, jobs whose lease ran out are put back or, when their attempts
 -- are used up, ended; what is past its deadline is ended instead of handed out.
 -- ARGV: worker, count, lease_ms, max_attempts, result_ttl_s
--- Reply: {now, ids failed, ids expired, claims}, a claim being {id, spec, fence, attempt, submitted_ms}.
+-- Reply: {now, ids failed, ids expired, claims}, a claim being {id, spec, fence, attempt, submitted_ms, picture},
+-- the picture being '' where the job starts from none.
 
 local worker, count, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_attempts, ttl_s = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -35,7 +36,7 @@ local function hand_out(id, spec, submitted)
   redis.call('HSET', job, 'state', 'running', 'worker', worker, 'claimed_ms', NOW)
   redis.call('ZADD', LEASE, NOW + lease_ms, id)
   event(id, 'started', 0, redis.call('HGET', job, 'total'))
-  claims[#claims + 1] = {id, spec, fence, attempt, submitted}
+  claims[#claims + 1] = {id, spec, fence, attempt, submitted, redis.call('HGET', job, 'picture') or ''}
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASE, '-inf', NOW, 'LIMIT', 0, MAX_SWEPT)) do sweep(id) end

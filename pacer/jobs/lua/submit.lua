@@ -1,11 +1,12 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, then of each job: id, spec, plan, format, seed, total, work, slack_ms, deadline_ms ('' without one)
+-- ARGV: limit, what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total, work,
+-- slack_ms, deadline_ms ('' without one)
 -- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full.
 
 local FIELDS, SLOT_MS = 9, 500
-local count = (#ARGV - 1) / FIELDS
+local count = (#ARGV - 2) / FIELDS
 -- The same request again, after its reply was lost.
-if redis.call('EXISTS', JOB .. ARGV[2]) == 1 then return {1} end
+if redis.call('EXISTS', JOB .. ARGV[3]) == 1 then return {1} end
 
 local depth = redis.call('ZCARD', PENDING)
 if depth + count > tonumber(ARGV[1]) then
@@ -15,7 +16,7 @@ if depth + count > tonumber(ARGV[1]) then
 end
 
 start_clock()
-for first = 2, #ARGV, FIELDS do
+for first = 3, #ARGV, FIELDS do
   local id, spec, plan, format, seed, total, work, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
   -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.
@@ -24,6 +25,7 @@ for first = 2, #ARGV, FIELDS do
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
     'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0)
   set_left(id, work)
+  if ARGV[2] ~= '' then redis.call('HSET', JOB .. id, 'picture', ARGV[2]) end
   redis.call('ZADD', PENDING, score, id)
   event(id, 'queued', 0, total)
 end

@@ -10,14 +10,14 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import Entry, Schedule, write
+from schedules.artefact import LEARNED, Entry, Schedule, write
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.method import Sampler
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.progress import progress_bar
 from workers.lab.searching.evidence import Evidences
-from workers.lab.searching.request import SearchRequest
+from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import LabStore
 
@@ -69,7 +69,8 @@ def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
     shown = next((entry.evidence for entry in schedule.entries if entry.evidence), None)
     if shown is None and seeds is None:
         raise ValueError(f"seeds: {schedule.model}/{schedule.solver_id} has no evidence yet; say how many")
-    request = SearchRequest(
+    usual = LEARNED_BASELINES if schedule.solver == LEARNED else BASELINES
+    return SearchRequest(
         schedule.solver,
         tuple(entry.steps for entry in schedule.entries),
         float(schedule.provenance.parameters["guidance_scale"]),
@@ -77,8 +78,8 @@ def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
         grid=1,
         path_budget=1,
         teacher_steps=schedule.provenance.teacher_steps,
+        baselines=tuple(shown.baselines_psnr_db) if shown else usual,
     )
-    return replace(request, baselines=tuple(shown.baselines_psnr_db)) if shown else request
 
 
 def _measured(evidences: Evidences, schedule: Schedule, entry: Entry) -> Entry:

@@ -6,7 +6,18 @@ from fastapi import APIRouter
 
 from app.gateway import Gateway, GatewayDep
 from app.problems import describe
-from app.schemas.answers import ModelAnswer, ModelList, Quality, ScheduleAnswer, ScheduleList
+from app.schemas.answers import (
+    FrontierAnswer,
+    ModelAnswer,
+    ModelList,
+    PlanAnswer,
+    Quality,
+    ScheduleAnswer,
+    ScheduleList,
+)
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.frontier import frontier
+from pacer.control.limits import Forecast
 from pacer.errors import ErrorKind, PacerError
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Figure, Schedule
@@ -37,6 +48,22 @@ async def list_schedules(model_id: str, gateway: GatewayDep) -> ScheduleList:
     return ScheduleList(model=card.id, data=entries)
 
 
+@router.get(
+    "/{model_id:path}/frontier",
+    response_model=FrontierAnswer,
+    responses={**_FAILURES, **describe(ErrorKind.invalid_request)},
+)
+async def show_frontier(model_id: str, gateway: GatewayDep, guidance_scale: float | None = None) -> FrontierAnswer:
+    """Quality against cost, at the model's own size: what each further evaluation buys."""
+    card = gateway.card(model_id)
+    scale = card.guidance_scale if guidance_scale is None else guidance_scale
+    width, height = card.default_size
+    asked = BudgetRequest(card=card, guidance_scale=scale, width=width, height=height)
+    forecast = await _forecast(card.id, gateway)
+    plans = frontier(asked, gateway.registry, forecast, max_steps=gateway.settings.max_steps)
+    return FrontierAnswer(model=card.id, guidance_scale=scale, data=[PlanAnswer.of(plan) for plan in plans])
+
+
 @router.get("/{model_id:path}", response_model=ModelAnswer, responses=_FAILURES)
 async def one_model(model_id: str, gateway: GatewayDep) -> ModelAnswer:
     """One served model."""
@@ -60,6 +87,15 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         grids=list(grid_names(card.noise_schedule)),
         live_workers=await _live_workers(card.id, gateway),
     )
+
+
+async def _forecast(model: str, gateway: Gateway) -> Forecast | None:
+    """Nor does anything but the seconds hang on the store here."""
+    try:
+        load = await gateway.store.load(model)
+    except PacerError:
+        return None
+    return None if load is None else Forecast.of(load, None)
 
 
 async def _live_workers(model: str, gateway: Gateway) -> int | None:

@@ -194,6 +194,14 @@ class ScheduleList(BaseModel):
     data: list[ScheduleAnswer]
 
 
+class FrontierAnswer(BaseModel):
+    """Quality against cost: the schedules of a model that none other beats, cheapest first."""
+
+    model: str
+    guidance_scale: float
+    data: list[PlanAnswer] = Field(description="evaluations and predicted quality both rise from one to the next")
+
+
 class Health(BaseModel):
     """The process answers."""
 

@@ -50,10 +50,17 @@ def plan(
         choice = _choose(request, limits, registry, default_steps, max_steps)
     else:
         choice = from_picture(request, request.picture, limits, default_steps, max_steps)
-    table, evidence = choice.table, choice.evidence
+    table = choice.table
     evaluations = table.network_evaluations(request.branch_scale)
     _check_met(request, limits, choice, evaluations)
-    made = Plan(
+    return describe(request, choice, forecast), table
+
+
+def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) -> Plan:
+    """A choice as it is quoted: what it takes, and what to expect for it."""
+    table, evidence = choice.table, choice.evidence
+    evaluations = table.network_evaluations(request.branch_scale)
+    return Plan(
         model=request.card.id,
         schedule=choice.name,
         solver=choice.solver,
@@ -67,7 +74,6 @@ def plan(
         other_model=choice.other_model,
         interpolated=choice.interpolated,
     )
-    return made, table
 
 
 def _interval(figure: Figure) -> tuple[float, float, float]:

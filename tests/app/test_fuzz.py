@@ -35,4 +35,4 @@ def test_every_route_keeps_its_promises(gateway: str, worker: StandInWorker, tmp
     ]  # fmt: skip
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "Tested: 15" in ended.stdout
+    assert "Tested: 16" in ended.stdout

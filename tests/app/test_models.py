@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import httpx2
+import pytest
 from conftest import serving
 
 from pacer.settings import Settings
@@ -46,6 +47,26 @@ def test_every_listed_schedule_can_be_planned(client: httpx2.Client) -> None:
         planned = client.post("/v1/plan", json=asked)
         assert (planned.status_code, planned.json()["schedule"]) == (200, entry["id"])
         assert planned.json()["sigmas"] == entry["sigmas"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_frontier_is_what_no_other_schedule_beats(client: httpx2.Client) -> None:
+    answer = client.get("/v1/models/shapes-64/frontier").json()
+    assert (answer["model"], answer["guidance_scale"]) == ("shapes-64", 1.5)
+    spent = [plan["evaluations"] for plan in answer["data"]]
+    reached = [plan["predicted_quality_db"]["mean"] for plan in answer["data"]]
+    assert spent == sorted(set(spent))
+    assert reached == sorted(set(reached))
+    assert answer["data"][-1]["schedule"] == "shapes-64/ab2/6", "97 dB, more than anything dearer"
+    assert "shapes-64/ab2@thrifty/6" in {plan["schedule"] for plan in answer["data"]}
+    for plan in answer["data"]:
+        best = client.post("/v1/plan", json={"budget": {"evaluations": plan["evaluations"]}}).json()
+        assert best["schedule"] == plan["schedule"]
+        assert best["predicted_seconds"] == plan["predicted_seconds"] > 0
+    unguided = client.get("/v1/models/shapes-64/frontier", params={"guidance_scale": 1}).json()
+    assert unguided["data"][0]["evaluations"] == 1
+    assert client.get("/v1/models/shapes-64/frontier", params={"guidance_scale": 99}).status_code == 422
+    assert client.get("/v1/models/sd3/frontier").status_code == 404
 
 
 def test_a_models_id_may_hold_a_slash(settings: Settings) -> None:

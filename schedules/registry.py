@@ -35,9 +35,9 @@ def entry_table(schedule: Schedule, entry: Entry) -> Table:
 Candidate = tuple[Schedule, Entry]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """Schedules by model, solver and variant, one for each three, sorted by them."""
+    """Schedules by model, solver and variant, one for each three, sorted by them; equal to itself alone."""
 
     artefacts: tuple[Schedule, ...]
     _ranked: dict[tuple[str, bool], tuple[Candidate, ...]] = field(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pacer.control.budget_request import BudgetRequest, grid_solver
-from pacer.control.choice import Choice, from_entry, from_grid
+from pacer.control.choice import Choice, from_grid
 from pacer.control.evaluations import forwards, rows_of
-from pacer.control.held import cost_of, nearest_choice, suits
+from pacer.control.held import Offer, nearest_choice, offers
 from pacer.control.limits import Limits
 from pacer.control.refusals import beyond_reach, nothing_fits, too_dear
 from schedules.compile import SOLVERS
-from schedules.registry import Candidate, Registry
+from schedules.registry import Registry
 
 
 def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Choice:
@@ -28,51 +28,43 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
         least, most = limits.steps
         native = max(least, min(most, card.distilled.native_steps))
         return from_grid(request, card.grid, longest_grid(request, replace(limits, steps=(least, native))))
-    ranked = registry.ranked(card.id, guidance_scale=request.guidance_scale, embedded=card.embedded_guidance)
+    known = offers(request, registry)
     if limits.floored:
-        return _cheapest(request, limits, ranked)
-    suiting = [each for each in ranked if suits(request, limits, *each)]
-    if suiting and suiting[0][1].evidence is not None:
-        return from_entry(*suiting[0])
+        return _cheapest(limits, known)
+    best = next((offer for offer in known if offer.within(limits)), None)
+    if best is not None and best.evidence is not None:
+        return best.choice
     # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
-    longest = max(suiting, key=lambda each: each[1].steps, default=None)
+    longest = max((offer for offer in known if offer.within(limits)), key=lambda offer: offer.steps, default=None)
     steps, has_grids = _grid_steps(request, limits), request.solver in (None, *SOLVERS)
-    if longest is not None and (longest[1].steps >= steps or not has_grids):
-        return from_entry(*longest)
+    if longest is not None and (longest.steps >= steps or not has_grids):
+        return longest.choice
     near = nearest_choice(request, limits, max(1, steps), registry) if request.allow_interpolated else None
     if near is None and not has_grids:
-        _check_reachable(request, limits, ranked)
+        _check_reachable(request, limits, known)
     return near or from_grid(request, card.grid, longest_grid(request, limits))
 
 
-def _cheapest(request: BudgetRequest, limits: Limits, ranked: tuple[Candidate, ...]) -> Choice:
+def _cheapest(limits: Limits, known: tuple[Offer, ...]) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
-    anything = Limits(steps=(1, max((entry.steps for _, entry in ranked), default=1)))
-    held = [each for each in ranked if suits(request, anything, *each)]
-    reaching = [each for each in held if limits.reached_by(each[1].evidence)]
+    reaching = [offer for offer in known if limits.reached_by(offer.evidence)]
     if not reaching:
-        raise beyond_reach(limits, [entry for _, entry in held])
-    priced = [(cost_of(schedule, entry, request.branch_scale), schedule, entry) for schedule, entry in reaching]
-    cheapest = sorted(priced, key=lambda each: each[0][1])
-    for _, schedule, entry in cheapest:
-        if suits(request, limits, schedule, entry):
-            return from_entry(schedule, entry)
-    (turns, evaluations), _, entry = cheapest[0]
-    raise too_dear(limits, entry.steps, turns, evaluations)
+        raise beyond_reach(limits, [offer.entry for offer in known])
+    cheapest = sorted(reaching, key=lambda offer: offer.evaluations)
+    for offer in cheapest:
+        if offer.within(limits):
+            return offer.choice
+    least = cheapest[0]
+    raise too_dear(limits, least.steps, least.turns, least.evaluations)
 
 
-def _check_reachable(request: BudgetRequest, limits: Limits, ranked: tuple[Candidate, ...]) -> None:
+def _check_reachable(request: BudgetRequest, limits: Limits, known: tuple[Offer, ...]) -> None:
     """Refuse less than any schedule takes of a solver that has nothing but searched ones."""
     free = Limits(steps=limits.steps)
-    costs = [
-        cost_of(schedule, entry, request.branch_scale)
-        for schedule, entry in ranked
-        if suits(request, free, schedule, entry)
-    ]
-    if costs:
-        turns, evaluations = min(costs, key=lambda cost: cost[1])
+    least = min((offer for offer in known if offer.within(free)), key=lambda offer: offer.evaluations, default=None)
+    if least is not None:
         what = f"a schedule of solver {request.solver!r}"
-        raise nothing_fits(limits, what, turns, evaluations, guidance_scale=request.branch_scale)
+        raise nothing_fits(limits, what, least.turns, least.evaluations, guidance_scale=request.branch_scale)
 
 
 def _grid_steps(request: BudgetRequest, limits: Limits) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pacer.control.budget_request import BudgetRequest, check_guidance
-from pacer.control.choice import from_entry
-from pacer.control.held import cost_of, suits
+from pacer.control.held import Offer, offers
 from pacer.control.limits import Forecast, Limits
 from pacer.control.planner import describe
 from pacer.jobs.messages import Plan
-from schedules.registry import Candidate, Registry
+from schedules.registry import Registry
 
 
 def frontier(
@@ -29,23 +28,14 @@ def frontier(
         PacerError: invalid_request, on the guidance scale.
     """
     check_guidance(request.guidance_scale, request.card)
-    ranked = registry.ranked(
-        request.card.id, guidance_scale=request.guidance_scale, embedded=request.card.embedded_guidance
-    )
     free = Limits(steps=(1, max_steps))
-    held = [each for each in ranked if each[1].evidence is not None and suits(request, free, *each)]
-    front: list[Candidate] = []
-    for each in sorted(held, key=lambda each: (_evaluations(request, each), -_psnr_db(each))):
-        if not front or _psnr_db(each) > _psnr_db(front[-1]):
-            front.append(each)
-    return tuple(describe(request, from_entry(*each), forecast) for each in front)
+    held = [offer for offer in offers(request, registry) if offer.evidence is not None and offer.within(free)]
+    front: list[Offer] = []
+    for offer in sorted(held, key=lambda offer: (offer.evaluations, -_psnr_db(offer))):
+        if not front or _psnr_db(offer) > _psnr_db(front[-1]):
+            front.append(offer)
+    return tuple(describe(request, offer.choice, forecast) for offer in front)
 
 
-def _evaluations(request: BudgetRequest, candidate: Candidate) -> int:
-    schedule, entry = candidate
-    return cost_of(schedule, entry, request.branch_scale)[1]
-
-
-def _psnr_db(candidate: Candidate) -> float:
-    evidence = candidate[1].evidence
-    return float("-inf") if evidence is None else evidence.psnr_db.mean
+def _psnr_db(offer: Offer) -> float:
+    return float("-inf") if offer.evidence is None else offer.evidence.psnr_db.mean

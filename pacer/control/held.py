@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.choice import Choice, from_entry
@@ -11,7 +13,78 @@ from pacer.control.limits import Limits
 from pacer.control.nearest import nearest
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Schedule
+from schedules.evidence import Evidence
 from schedules.registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """An entry that holds for a request.
+
+    Attributes:
+        schedule: its artefact.
+        entry: of one of the artefact's budgets.
+        turns: rows of its table.
+        evaluations: forwards of the network for one image.
+    """
+
+    schedule: Schedule
+    entry: Entry
+    turns: int
+    evaluations: int
+
+    @property
+    def steps(self) -> int:
+        """Its budget."""
+        return self.entry.steps
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What was measured of it."""
+        return self.entry.evidence
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What would be run."""
+        return from_entry(self.schedule, self.entry)
+
+    def within(self, limits: Limits) -> bool:
+        """Whether it keeps to every upper bound and is long enough."""
+        return limits.affords(self.entry.steps, self.turns, self.evaluations)
+
+
+def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
+    """All entries of the solver wanted, for these weights, this guidance and this size: in the registry's order."""
+    card = request.card
+    wanted = _Wanted(
+        card.id, card.weights_sha256, card.embedded_guidance, request.solver, request.guidance_scale, request.width,
+        request.height,
+    )  # fmt: skip
+    return _offers(registry, wanted)
+
+
+class _Wanted(NamedTuple):
+    """What of a request decides which entries hold for it."""
+
+    model: str
+    weights: str | None
+    embedded: bool
+    solver: str | None
+    scale: float
+    width: int
+    height: int
+
+
+@lru_cache(maxsize=512)
+def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
+    scale = wanted.scale
+    return tuple(
+        Offer(schedule, entry, *_cost(schedule, entry, 1.0 if wanted.embedded else scale))
+        for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
+        if wanted.solver in (None, schedule.solver)
+        and wanted.weights in (None, schedule.weights_sha256)
+        and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
+    )
 
 
 def best_choice(request: BudgetRequest, limits: Limits, steps: int, registry: Registry) -> Choice | None:
@@ -19,14 +92,10 @@ def best_choice(request: BudgetRequest, limits: Limits, steps: int, registry: Re
 
     A solver that takes two evaluations for a step, such as Heun's, spends twice the budget: it must be asked for.
     """
-    card = request.card
-    for schedule, entry in registry.candidates(
-        card.id, steps, guidance_scale=request.guidance_scale, embedded=card.embedded_guidance
-    ):
-        if suits(request, limits, schedule, entry):
-            choice = from_entry(schedule, entry)
-            if request.solver is not None or choice.table.evaluations_count <= steps:
-                return choice
+    for offer in offers(request, registry):
+        asked_for = request.solver is not None or offer.turns <= steps
+        if offer.steps == steps and asked_for and offer.within(limits):
+            return offer.choice
     return None
 
 
@@ -41,27 +110,17 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
         known,
         steps,
         covers=lambda schedule: covers(schedule, request),
-        fits=lambda schedule, entry: _affords(request, limits, schedule, entry),
+        fits=lambda schedule, entry: limits.affords(entry.steps, *_cost(schedule, entry, request.branch_scale)),
     )
     return None if found is None else replace(from_entry(*found), evidence=None, interpolated=True)
 
 
-def suits(request: BudgetRequest, limits: Limits, schedule: Schedule, entry: Entry) -> bool:
-    """Whether an entry is of the solver wanted, holds for the request and is within its bounds."""
-    wanted = request.solver in (None, schedule.solver) and _affords(request, limits, schedule, entry)
-    return wanted and same_weights(schedule, request.card) and covers(schedule, request)
-
-
-def cost_of(schedule: Schedule, entry: Entry, guidance_scale: float) -> tuple[int, int]:
+def _cost(schedule: Schedule, entry: Entry, guidance_scale: float) -> tuple[int, int]:
     """Table rows and forwards of the network of one image with an entry."""
     if entry.table is None:
         turns = rows_of(schedule.solver, entry.steps)
         return turns, turns * forwards(guidance_scale)
     return len(entry.table.t), entry.table.network_evaluations(guidance_scale)
-
-
-def _affords(request: BudgetRequest, limits: Limits, schedule: Schedule, entry: Entry) -> bool:
-    return limits.affords(entry.steps, *cost_of(schedule, entry, request.branch_scale))
 
 
 def covers(schedule: Schedule, request: BudgetRequest) -> bool:

@@ -103,11 +103,11 @@ def test_a_job_claimed_again_goes_on_under_its_new_fence(engine: Engine) -> None
 
 
 def test_what_is_past_its_deadline_is_not_stepped_on_and_costs_nobody_else(engine: Engine) -> None:
-    late, in_time = claim_of("1", deadline_s=0.05), claim_of("2", deadline_s=60.0)
+    late, in_time = claim_of("1", deadline_s=0.5), claim_of("2", deadline_s=60.0)
     for claim in (late, in_time):
         assert engine.admit(claim) is None
     assert set(engine.turn().stepped) == {late.job.id, in_time.job.id}
-    time.sleep(0.06)
+    time.sleep(0.5)
     given_up, drawn = run(engine)
     assert isinstance(given_up, Failed)
     assert (given_up.claim, given_up.kind) == (late, ErrorKind.deadline_passed)

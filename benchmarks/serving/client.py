@@ -14,6 +14,7 @@ from benchmarks.serving.servers import Machine, Server, state_of
 from benchmarks.serving.trace import Arrival
 
 _LEAD_S = 0.2  # between the start of the clock and the first request
+_ONCE_S = 120.0  # most that a single request is waited for
 _DETAIL = 200  # characters kept of what a failure said
 
 
@@ -33,11 +34,13 @@ class Caller:
     url: str
     deadlines: bool
 
-    def ask_once(self, arrival: Arrival, deadline_s: float | None = None) -> tuple[int, bytes]:
+    def ask_once(
+        self, arrival: Arrival, deadline_s: float | None = None, timeout_s: float = _ONCE_S
+    ) -> tuple[int, bytes]:
         """Ask and wait: the status, and the picture's file or whatever else was said; status 0 if nobody answered."""
         body = self.server.body(arrival, self.machine, deadline_s)
         try:
-            answer = httpx2.post(f"{self.url}{self.server.route}", json=body, timeout=120)
+            answer = httpx2.post(f"{self.url}{self.server.route}", json=body, timeout=timeout_s)
         except httpx2.HTTPError as error:
             return 0, str(error).encode()
         good = answer.status_code == 200

@@ -32,6 +32,7 @@ BURST_S = 300.0
 """The longest that a burst may take."""
 
 _FIRST = Arrival(0.0, "a red circle on a white background", min(MIX), 0)
+_READY_LOOK_S = 15.0  # what a server still starting has accepted it may never answer
 _PROBE_S = 60.0
 
 Told = Callable[[str], None]
@@ -54,7 +55,7 @@ def served(contestant: Contestant, machine: Machine, *, deadlines: bool, tell: T
     command = contestant.server.command(machine, port)
 
     def ready() -> bool:
-        return caller.ask_once(_FIRST)[0] == 200
+        return caller.ask_once(_FIRST, timeout_s=_READY_LOOK_S)[0] == 200
 
     with running(command, environment(machine, contestant.policy), ready) as process, watched(process) as peak:
         if caller.deadlines and _refuses_deadlines(caller):

@@ -1,8 +1,7 @@
 """LitServe with its dynamic batching; within a batch, requests of equal step count are one pipeline call."""
 
-from __future__ import annotations
-
-from typing import Any
+# LitServe reads the annotations of decode_request and encode_response, and reads them as they stand: no
+# `from __future__ import annotations` here, which would make strings of them.
 
 import litserve
 from fastapi import Response
@@ -21,9 +20,9 @@ class StockApi(litserve.LitAPI):
         """Load the model, once per worker."""
         self._pipeline = load(self._options)
 
-    def decode_request(self, request: dict[str, Any]) -> Wish:
+    def decode_request(self, request: Wish) -> Wish:
         """One request's body."""
-        return Wish(**request)
+        return request
 
     def predict(self, wishes: list[Wish]) -> list[bytes]:
         """A batch."""

@@ -32,6 +32,7 @@ BURST_S = 300.0
 """The longest that a burst may take."""
 
 _FIRST = Arrival(0.0, "a red circle on a white background", min(MIX), 0)
+_COMPARED = (4, 8, 20, 50, 4, 8, 20)
 _READY_LOOK_S = 15.0  # what a server still starting has accepted it may never answer
 _PROBE_S = 60.0
 
@@ -70,27 +71,33 @@ def _refuses_deadlines(caller: Caller) -> bool:
     return status == 422 and b"latency_ms" in said
 
 
-def solo_seconds(machine: Machine, repeats: int, tell: Told) -> dict[int, float]:
-    """Median seconds of a request that the stock pipeline behind FastAPI has to itself, by step budget."""
+def solo(machine: Machine, repeats: int, seed: int, tell: Told) -> tuple[dict[int, float], list[Reference]]:
+    """What the stock pipeline behind FastAPI does with requests that it has to itself.
+
+    Args:
+        machine: on which.
+        repeats: requests of each budget that are timed, after one that is not; 0 times none.
+        seed: of the pictures to compare with.
+        tell: told what a person should know.
+
+    Returns:
+        The median seconds by step budget, and pictures: two of each budget, but one of the largest.
+    """
+    wishes = [replace(one, steps=steps) for one, steps in zip(make_burst(7, seed), _COMPARED, strict=True)]
+    with served(Contestant(SERVERS["fastapi"]), machine, deadlines=False, tell=tell) as (caller, _):
+        seconds = _solo_seconds(caller, repeats) if repeats else {}
+        return seconds, [Reference(wish, _pixels(_drawn(caller, wish))) for wish in wishes]
+
+
+def _solo_seconds(caller: Caller, repeats: int) -> dict[int, float]:
     taken: dict[int, list[float]] = {steps: [] for steps in MIX}
-    with served(Contestant(SERVERS["fastapi"]), machine, deadlines=False, tell=tell) as (caller, _):
-        for round_ in range(repeats + 1):
-            for steps in MIX:
-                started = time.monotonic()
-                _drawn(caller, replace(_FIRST, steps=steps, seed=round_))
-                # The first round is the warm-up.
-                taken[steps] += [time.monotonic() - started] if round_ else []
+    # Budgets in turn, so that whatever else the machine does falls on all alike; the first round is the warm-up.
+    for round_ in range(repeats + 1):
+        for steps in MIX:
+            started = time.monotonic()
+            _drawn(caller, replace(_FIRST, steps=steps, seed=round_))
+            taken[steps] += [time.monotonic() - started] if round_ else []
     return {steps: median(seconds) for steps, seconds in taken.items()}
-
-
-def references(machine: Machine, seed: int, tell: Told) -> list[Reference]:
-    """Two requests of each budget, as the stock pipeline draws them alone."""
-    wishes = [
-        replace(arrival, steps=steps)
-        for arrival, steps in zip(make_burst(2 * len(MIX), seed), [*MIX, *MIX], strict=True)
-    ]
-    with served(Contestant(SERVERS["fastapi"]), machine, deadlines=False, tell=tell) as (caller, _):
-        return [Reference(wish, _pixels(_drawn(caller, wish))) for wish in wishes]
 
 
 def worst_difference(caller: Caller, wanted: Sequence[Reference]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.serving.measure import Reference, Second, measure_burst, measure_load, references, solo_seconds
+from benchmarks.serving.measure import Reference, Second, measure_burst, measure_load, solo
 from benchmarks.serving.process import ServerError
 from benchmarks.serving.ratios import as_json, beyond_of, peak_load, ratios_of
 from benchmarks.serving.results import Kind, Results, Row
@@ -92,15 +92,14 @@ class Sweep:
     def _prepare(self) -> None:
         """Solo times, and so the deadlines and the capacity; and the pictures that every server must draw."""
         meta = self._results.meta
-        if "solo_s" not in meta:
-            solo = solo_seconds(self._machine, self._wanted.solo_repeats, self._tell)
-            meta["solo_s"] = {str(steps): seconds for steps, seconds in solo.items()}
-            meta["deadlines_s"] = {str(steps): DEADLINE * seconds for steps, seconds in solo.items()}
+        repeats = 0 if "solo_s" in meta else self._wanted.solo_repeats
+        seconds, self._references = solo(self._machine, repeats, self._wanted.seed, self._tell)
+        if repeats:
+            meta["solo_s"] = {str(steps): taken for steps, taken in seconds.items()}
+            meta["deadlines_s"] = {str(steps): DEADLINE * taken for steps, taken in seconds.items()}
             self._results.write()
         self._solo_s = {int(steps): float(seconds) for steps, seconds in meta["solo_s"].items()}
         self._deadlines_s = {int(steps): float(seconds) for steps, seconds in meta["deadlines_s"].items()}
-        self._bar.update(self._task, description="reference pictures")
-        self._references = references(self._machine, self._wanted.seed, self._tell)
 
     def _loads(self, contestants: Sequence[Contestant], load: float) -> None:
         for contestant in contestants:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime
@@ -105,6 +106,8 @@ def _loads(text: str) -> list[float]:
 
 
 def _machine(asked: argparse.Namespace) -> Machine:
+    if shutil.which(asked.peers_python) is None:
+        raise ValueError(f"--peers-python: {asked.peers_python} is no program that can be run")
     card = load_card(asked.model)
     return Machine(
         model=asked.model,

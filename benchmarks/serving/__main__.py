@@ -1,6 +1,6 @@
 """Pacer and its peers under the same open-loop load.
 
-    python -m benchmarks.serving [--servers fastapi,litserve,ray-serve,server-async,pacer] [--policies least_slack,fifo]
+    python -m benchmarks.serving [--servers fastapi,litserve,ray-serve,server-async,pacer] [--policies balanced,fifo]
         [--loads 0.3,0.5,0.7,0.9,1.1,1.5,2.0] [--seconds 45] [--peers-python PYTHON] [--resume]
 
 docs/benchmarks.md tells what is compared and how to read it.
@@ -28,9 +28,9 @@ from benchmarks.serving.sweep import DEADLINE, Sweep, Wanted
 from benchmarks.serving.trace import MIX
 from pacer.control.policies import PolicyName
 from pacer.models import load as load_card
-from workers.model_folder import find_folder
+from pacer.settings import Settings
 
-DEFAULT_POLICY: PolicyName = "least_slack"
+DEFAULT_POLICY: PolicyName = Settings.model_fields["policy"].default
 _LOADS = "0.3,0.5,0.7,0.9,1.1,1.5,2.0"
 
 
@@ -111,7 +111,6 @@ def _machine(asked: argparse.Namespace) -> Machine:
     card = load_card(asked.model)
     return Machine(
         model=asked.model,
-        folder=str(find_folder(asked.model)),
         threads=asked.threads,
         device=asked.device,
         guidance_scale=card.guidance_scale,

@@ -29,7 +29,6 @@ class Machine:
 
     Attributes:
         model: name of a shipped model, or a folder.
-        folder: where the model lies.
         threads: of torch, in each server.
         device: cpu or cuda.
         guidance_scale: of every request; the model's own.
@@ -38,7 +37,6 @@ class Machine:
     """
 
     model: str
-    folder: str
     threads: int
     device: str
     guidance_scale: float
@@ -85,7 +83,7 @@ class Contestant:
 def _peer_command(module: str) -> Callable[[Machine, int], list[str]]:
     def command(machine: Machine, port: int) -> list[str]:
         options = {
-            "--model": machine.folder,
+            "--model": machine.model,
             "--port": port,
             "--threads": machine.threads,
             "--device": machine.device,

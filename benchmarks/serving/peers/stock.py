@@ -7,12 +7,13 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from pydantic import BaseModel
+
+from workers.model_folder import find_folder
 
 
 class Wish(BaseModel):
@@ -39,7 +40,7 @@ class Options:
 def read_options() -> Options:
     """From the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True, help="folder in the stock layout")
+    parser.add_argument("--model", required=True, help="a shipped model or a folder")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True, help="of torch on the CPU")
     parser.add_argument("--device", default="cpu")
@@ -51,9 +52,10 @@ def read_options() -> Options:
 def load(options: Options) -> DiffusionPipeline:
     """The pipeline of the model's folder, in float32, warmed up."""
     torch.set_num_threads(options.threads)
-    index = json.loads((Path(options.model) / "model_index.json").read_text())
+    folder = find_folder(options.model)
+    index = json.loads((folder / "model_index.json").read_text())
     absent = {name: None for name, library in index.items() if library == [None, None]}
-    pipeline = DiffusionPipeline.from_pretrained(options.model, dtype=torch.float32, **absent).to(options.device)
+    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, **absent).to(options.device)
     pipeline.set_progress_bar_config(disable=True)
     draw(
         pipeline, [Wish(prompt="a red circle on a white background", num_inference_steps=2, guidance_scale=1.5, seed=0)]

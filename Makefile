@@ -3,6 +3,7 @@
 # make test     lint, types, import rules, the whole test suite
 # make check    the same without the tests
 # make bench-engine  what a turn of the engine costs outside the network call
+# make bench-serving Pacer against other servers under load, about an hour; BENCH_ARGS=... adds options
 # make format   lay out the code as `make check` wants it
 # make install  only the virtual environment
 #
@@ -13,8 +14,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# The packages of the servers that Pacer is compared with, on top of the environment's own.
+PEERS := $(VENV)/peers
 
-.PHONY: help install demo up test check format clean bench-engine
+.PHONY: help install demo up test check format clean bench-engine bench-serving
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
@@ -43,6 +47,11 @@ test: check
 
 bench-engine: $(STAMP)
 	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json
+
+# Without the peers' packages the benchmark still runs, and says whom it skips.
+bench-serving: $(STAMP)
+	@benchmarks/serving/install_peers.sh $(VENV) $(PEERS) || echo "the peers' packages could not be installed" >&2
+	$(BIN)/python -m benchmarks.serving --peers-python $(PEERS)/bin/python $(BENCH_ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

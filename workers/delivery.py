@@ -27,13 +27,22 @@ class Delivery:
         metrics: of this process.
         model: whose jobs these are, for the labels.
         on_done: told of each claim that is handed in or given up, on a thread of the delivery.
+        on_delivered: told how many seconds a picture took from here into the store, on such a thread.
     """
 
-    def __init__(self, queue: WorkerQueue, metrics: Metrics, model: str, on_done: Callable[[Claim], None]) -> None:
+    def __init__(
+        self,
+        queue: WorkerQueue,
+        metrics: Metrics,
+        model: str,
+        on_done: Callable[[Claim], None],
+        on_delivered: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         self._queue = queue
         self._metrics = metrics
         self._model = model
         self._on_done = on_done
+        self._on_delivered = on_delivered
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="delivery")
 
     def submit(self, ended: Drawn | Failed) -> None:
@@ -63,6 +72,7 @@ class Delivery:
         kept = self._queue.finish(drawn.claim, data, timings)
         self._observe("encode_file", encoded - started)
         self._observe("store", time.monotonic() - encoded)
+        self._on_delivered(time.monotonic() - started)
         if kept:
             self._count_finished(drawn, timings)
         else:

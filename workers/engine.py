@@ -81,7 +81,7 @@ class _Company(NamedTuple):
 class _Held:
     claim: Claim
     admitted_s: float
-    ends_s: float  # when its picture is worth nothing any more
+    ends_s: float  # when its last step must be done, or its picture is worth nothing
     encode_s: float = 0.0
     stepping_s: float = 0.0  # when its prompt was encoded
     step: int = 0
@@ -180,7 +180,7 @@ class Engine:
     def admit(self, claim: Claim) -> Failed | None:
         """Take a job in; says so where it is known already that it cannot be drawn at all."""
         now_s = time.monotonic()
-        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else now_s + self._time_left(claim))
+        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else now_s + self._step_time_left(claim))
         self._held[claim.job.id] = held
         encoded = self._encoder.submit(partial(self._encode, claim))
         if encoded.done():
@@ -224,7 +224,7 @@ class Engine:
             _check_device(error, [job.id])
             return self._fail(held, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
-        deadline = held.admitted_s + self._time_left(held.claim)
+        deadline = held.admitted_s + self._step_time_left(held.claim)
         company = _Company(spec.shape, None if held.claim.attempt < self._last_attempt else job.id)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
@@ -232,10 +232,11 @@ class Engine:
             self.speed.encoded(held.encode_s)
         return None
 
-    def _time_left(self, claim: Claim) -> float:
+    def _step_time_left(self, claim: Claim) -> float:
+        """Seconds in which its steps must be done, so that there is time for what follows them."""
         waited = (claim.claimed_ms - claim.submitted_ms) / 1000
         allowed = claim.job.deadline_s
-        return (self._best_effort_slack_s if allowed is None else allowed) - waited
+        return (self._best_effort_slack_s if allowed is None else allowed - self.speed.tail_s) - waited
 
     def drop(self, job_id: str, fence: int | None = None) -> Claim | None:
         """Let go of a job that is cancelled or lost; None where it is not here, or here under another fence."""

@@ -10,6 +10,7 @@ from pacer.jobs.messages import WorkerSpeed
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
 _FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
 _FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
+_ANSWER_S = 0.01  # from the store to the caller, which no worker sees: an event, a read and an answer on a busy host
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class SpeedMeter:
         self._turns = TurnFit()
         self._encode: float | None = None
         self._decode: float | None = None
+        self._deliver: float | None = None
 
     @property
     def cost(self) -> TurnCost:
@@ -94,6 +96,19 @@ class SpeedMeter:
         """Note a decoded picture."""
         self._decode = _mix(self._decode, seconds)
 
+    def delivered(self, seconds: float) -> None:
+        """Note a picture's way from pixels into the store."""
+        self._deliver = _mix(self._deliver, seconds)
+
+    @property
+    def tail_s(self) -> float:
+        """Predicted seconds between the last step of a request and the picture in its caller's hands."""
+        return (self._decode or 0.0) + self._deliver_s
+
+    @property
+    def _deliver_s(self) -> float:
+        return (self._deliver or 0.0) + _ANSWER_S
+
     def snapshot(self) -> WorkerSpeed | None:
         """What to publish; None until a picture was drawn."""
         cost = self._turns.cost
@@ -105,6 +120,7 @@ class SpeedMeter:
             encode_seconds=self._encode,
             decode_seconds=self._decode,
             rows=self._max_rows,
+            deliver_seconds=self._deliver_s,
         )
 
 

@@ -64,7 +64,7 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
-        self._delivery = Delivery(queue, metrics, model, self._forget)
+        self._delivery = Delivery(queue, metrics, model, self._forget, self._engine.speed.delivered)
         self._intake = Intake(queue, settings.slots, self._hold)
         self._beat = Beat(queue, settings.beat_s, self._progress, self._engine.speed.snapshot)
         self._stopping = threading.Event()

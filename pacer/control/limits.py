@@ -41,7 +41,7 @@ class Forecast:
             rows: forwards in them together.
         """
         denoise = TurnCost(self.speed.turn_seconds, self.speed.row_seconds).seconds(turns, rows)
-        return self.speed.encode_seconds + denoise + self.speed.decode_seconds
+        return self.speed.encode_seconds + denoise + self.speed.decode_seconds + self.speed.deliver_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

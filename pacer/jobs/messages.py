@@ -166,6 +166,8 @@ class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Latents to pixels of one image."""
     rows: float = 16.0
     """Most rows of a call."""
+    deliver_seconds: float = 0.0
+    """Pixels to the caller's hands: the file, the store, and the gateway's answer."""
 
 
 class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -116,6 +116,15 @@ def test_what_is_past_its_deadline_is_not_stepped_on_and_costs_nobody_else(engin
     assert drawn.claim == in_time
 
 
+def test_steps_must_be_done_early_enough_for_what_follows_them(engine: Engine) -> None:
+    engine.speed.decoded(20.0)
+    doomed = claim_of("1", deadline_s=10.0)
+    assert engine.admit(doomed) is None
+    (given_up,) = run(engine)
+    assert isinstance(given_up, Failed)
+    assert given_up.kind is ErrorKind.deadline_passed
+
+
 def test_a_dropped_job_leaves_no_trace(engine: Engine) -> None:
     claim = claim_of(GOOD)
     engine.admit(claim)

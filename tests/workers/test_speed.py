@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacer.jobs.messages import WorkerSpeed
 from workers.speed import SpeedMeter, TurnFit
 
 TURN_S, ROW_S = 0.020, 0.003
@@ -92,9 +91,24 @@ def test_nothing_is_published_before_a_whole_picture_was_drawn() -> None:
     meter.stepped(0.08, 4)
     assert meter.snapshot() is None
     meter.decoded(0.25)
-    assert meter.snapshot() == WorkerSpeed(
-        turn_seconds=0.0, row_seconds=pytest.approx(0.02), encode_seconds=0.5, decode_seconds=0.25
-    )
+    published = meter.snapshot()
+    assert published is not None
+    assert (published.turn_seconds, published.row_seconds) == (0.0, pytest.approx(0.02))
+    assert (published.encode_seconds, published.decode_seconds, published.rows) == (0.5, 0.25, 16)
+
+
+def test_what_follows_the_last_step_is_known_once_pictures_were_delivered() -> None:
+    meter = SpeedMeter(16)
+    meter.stepped(0.1, 1)
+    meter.encoded(0.5)
+    before = meter.tail_s
+    assert 0 < before < 0.05, "the way to the caller, which nobody measures"
+    meter.decoded(0.25)
+    meter.delivered(0.125)
+    published = meter.snapshot()
+    assert published is not None
+    assert meter.tail_s == pytest.approx(0.375 + before)
+    assert published.deliver_seconds == pytest.approx(0.125 + before)
 
 
 def test_prompts_and_pictures_are_moving_averages() -> None:

@@ -7,6 +7,15 @@ const form = $("ask");
 let job = null;
 let quoted = null;
 let shown = null;
+let front = [];
+
+// What the slider means for each kind of budget: its name, least, most, step, and where it begins.
+const KINDS = {
+  steps: ["Steps", 1, 30, 1, 6],
+  latency_ms: ["Milliseconds", 100, 5000, 50, 1000],
+  evaluations: ["Evaluations", 1, 60, 1, 12],
+  min_psnr_db: ["PSNR to many steps, at least", 15, 55, 0.5, 40],
+};
 
 function headers() {
   const key = form.key.value;
@@ -31,7 +40,7 @@ function sentences({ detail, advice = "" }) {
 }
 
 function planFields() {
-  const fields = { budget: { steps: form.steps.valueAsNumber } };
+  const fields = { budget: { [form.kind.value]: form.amount.valueAsNumber } };
   if (form.guidance_scale.value !== "") fields.guidance_scale = form.guidance_scale.valueAsNumber;
   if (form.schedule.value) fields.schedule = form.schedule.value;
   return fields;
@@ -45,7 +54,7 @@ function drawFields() {
 
 async function quote() {
   clearTimeout(quoted);
-  $("steps-shown").value = form.steps.value;
+  $("amount-shown").value = form.amount.value;
   quoted = setTimeout(() => attempt(async () => showPlan(await (await call("POST", "/v1/plan", planFields())).json())), 120);
 }
 
@@ -55,14 +64,24 @@ function showPlan(plan) {
   const rows = {
     schedule: plan.schedule,
     solver: plan.solver,
+    steps: plan.steps,
     evaluations: plan.evaluations,
     "predicted time": plan.predicted_seconds === null ? "not measured yet" : `${plan.predicted_seconds.toFixed(2)} s`,
     "predicted quality": quality
       ? `${quality.mean.toFixed(1)} dB (${quality.low.toFixed(1)} to ${quality.high.toFixed(1)})`
       : "no evidence",
   };
+  if (plan.predicted_wait_seconds > 0.005) rows["predicted wait"] = `${plan.predicted_wait_seconds.toFixed(2)} s`;
+  if (plan.predicted_quality) rows["of many steps' quality"] = `${(100 * plan.predicted_quality.mean).toFixed(1)} %`;
   $("plan").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   showCurve(0);
+  showFrontier(plan);
+}
+
+function chooseKind() {
+  const [name, least, most, step, value] = KINDS[form.kind.value];
+  $("amount-name").textContent = name;
+  Object.assign(form.amount, { min: least, max: most, step, value });
 }
 
 function element(name, text) {
@@ -86,6 +105,27 @@ function showCurve(step) {
     drawn("text", { x: left, y: height }, "noise level at each step"),
     drawn("path", { d: `M${points.map((point) => point.join(" ")).join("L")}` }),
     ...points.map(([cx, cy], i) => drawn("circle", { cx, cy, r: 3.5, class: i <= step && step > 0 ? "done" : "" })),
+  );
+}
+
+function showFrontier(plan) {
+  const [width, height, left, bottom] = [320, 160, 24, 16];
+  const quality = plan.predicted_quality_db;
+  const points = front.map(({ evaluations, predicted_quality_db: { mean } }) => [evaluations, mean]);
+  $("frontier").toggleAttribute("hidden", points.length < 2);
+  if (points.length < 2) return;
+  const [most, [low, high]] = [points.at(-1)[0], [points[0][1], points.at(-1)[1]]];
+  const x = (evaluations) => left + (Math.min(evaluations, most) / most) * (width - left - 6);
+  const y = (mean) => 6 + ((high - mean) / (high - low)) * (height - bottom - 12);
+  const here = quality ? [drawn("circle", { cx: x(plan.evaluations), cy: y(quality.mean), r: 4.5, class: "done" })] : [];
+  $("frontier").replaceChildren(
+    drawn("line", { x1: left, y1: height - bottom, x2: width, y2: height - bottom }),
+    drawn("line", { x1: left, y1: 0, x2: left, y2: height - bottom }),
+    drawn("text", { x: 0, y: y(high) + 4 }, high.toFixed(0)),
+    drawn("text", { x: 0, y: y(low) + 4 }, low.toFixed(0)),
+    drawn("text", { x: left, y: height }, `dB against network evaluations, 1 to ${most}`),
+    drawn("path", { d: `M${points.map(([n, mean]) => `${x(n)} ${y(mean)}`).join("L")}` }),
+    ...here,
   );
 }
 
@@ -144,11 +184,14 @@ form.addEventListener("submit", async (event) => {
 });
 
 $("stop").addEventListener("click", () => job && attempt(() => call("DELETE", job)));
-for (const name of ["steps", "guidance_scale", "schedule", "key"]) form[name].addEventListener("input", quote);
+form.kind.addEventListener("input", chooseKind);
+for (const name of ["kind", "amount", "guidance_scale", "schedule", "key"]) form[name].addEventListener("input", quote);
 
 await attempt(async () => {
   const { data } = await (await call("GET", "/v1/models")).json();
   form.schedule.append(...data[0].grids.map((grid) => new Option(grid, grid)));
-  form.steps.max = Math.min(30, data[0].max_steps);
+  KINDS.steps[2] = Math.min(30, data[0].max_steps);
+  chooseKind();
+  front = (await (await call("GET", `/v1/models/${data[0].id}/frontier`)).json()).data;
 });
 await quote();

@@ -45,7 +45,7 @@ class Load:
         Args:
             due_s: seconds from now until it is due; None without a deadline, when everything goes before it.
         """
-        if not self.work:
+        if not self._slots:
             return 0.0
         last = float("inf") if due_s is None else self._slot(due_s)
         before = sum(forwards for (_, slot), forwards in self._slots.items() if slot <= last)
@@ -73,4 +73,7 @@ class Load:
 
     @cached_property
     def _slots(self) -> dict[tuple[str, int], int]:
-        return {(name[0], int(name[1:])): forwards for name, forwards in self.work.items()}
+        """By kind and time; what is past its deadline will be given up, and is in nobody's way."""
+        slots = {(name[0], int(name[1:])): forwards for name, forwards in self.work.items()}
+        past = self.now_ms // _SLOT_MS
+        return {(kind, slot): n for (kind, slot), n in slots.items() if kind == _HOPED or slot >= past}

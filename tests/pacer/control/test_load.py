@@ -36,6 +36,12 @@ def test_what_is_due_before_goes_before_and_a_turn_is_under_way() -> None:
     assert load({slot(1): 40}, workers=2).wait_s(1.0) == pytest.approx(0.25 + 0.05)
 
 
+def test_what_is_past_its_deadline_is_in_nobodys_way() -> None:
+    assert load({slot(-2): 4000}).wait_s(1.0) == 0.0
+    assert load({slot(-2): 4000, slot(1): 8}).wait_s(None) == pytest.approx(0.1 + 0.05)
+    assert load({slot(-70, "b"): 80}).wait_s(1.0) == pytest.approx(1.0 + 0.05), "best effort is never given up"
+
+
 def test_only_what_has_a_deadline_must_not_be_made_late() -> None:
     busy = load({slot(2): 80, slot(1, "b"): 8000})
     assert busy.spare_s(1.0) == pytest.approx(2.5 - 1.0)

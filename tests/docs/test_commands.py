@@ -71,6 +71,6 @@ def test_event_block_ends_with_the_picture_done(live_url, tmp_path):
 
 def test_readme_advertises_the_commands():
     text = (ROOT / "README.md").read_text()
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\bmake (\w+)", text))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([\w-]+)", text))
     assert {"demo", "up", "test"} <= named <= targets

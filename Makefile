@@ -2,6 +2,7 @@
 # make up       the whole system on this machine, until Ctrl-C
 # make test     lint, types, import rules, the whole test suite
 # make check    the same without the tests
+# make bench-soak    memory over ten thousand requests, a tenth of them cancelled
 # make bench-engine  what a turn of the engine costs outside the network call
 # make bench-serving Pacer against other servers under load, about an hour; BENCH_ARGS=... adds options
 # make format   lay out the code as `make check` wants it
@@ -18,7 +19,7 @@ BENCH_ARGS ?=
 # The packages of the servers that Pacer is compared with, on top of the environment's own.
 PEERS := $(VENV)/peers
 
-.PHONY: help install demo up test check format clean bench-engine bench-serving
+.PHONY: help install demo up test check format clean bench-soak bench-engine bench-serving
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
@@ -44,6 +45,9 @@ check: $(STAMP)
 # One thread per process: the tests run one after the other, but some of them start several processes of their own.
 test: check
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+bench-soak: $(STAMP)
+	$(BIN)/python -m benchmarks.soak $(BENCH_ARGS)
 
 bench-engine: $(STAMP)
 	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json

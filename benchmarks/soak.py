@@ -30,6 +30,8 @@ WARM = 0.1
 """Share of the requests after which memory must stay where it is."""
 _PROMPT = "a red circle above a blue square on a gray background"
 _BYTES_IN_MIB = 2**20
+_MARKS = {"valkey-server": "store", "worker": "worker", "app.cli up": "supervisor"}
+"""In the command lines of all but the gateway."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,19 @@ class Sample:
 
     requests: int
     mib: float
+    parts: dict[str, float]
+    """Of each process, by what it is."""
 
 
-def memory_mib() -> float:
-    """Of all that this process has started."""
+def memory_mib() -> dict[str, float]:
+    """Of each process that this one has started."""
     own = tree(psutil.Process())[1:]
-    return sum(process.memory_full_info().pss for process in own) / _BYTES_IN_MIB
+    return {_part(process): round(process.memory_full_info().pss / _BYTES_IN_MIB, 1) for process in own}
+
+
+def _part(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline())
+    return next((name for mark, name in _MARKS.items() if mark in words), "gateway")
 
 
 async def soak(url: str, requests: int, progress: Progress) -> list[Sample]:
@@ -57,7 +66,8 @@ async def soak(url: str, requests: int, progress: Progress) -> list[Sample]:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(_serve(client, numbers, lambda: progress.advance(task)))
-            samples.append(Sample(min(first + every, requests), memory_mib()))
+            parts = memory_mib()
+            samples.append(Sample(min(first + every, requests), round(sum(parts.values()), 1), parts))
     return samples
 
 
@@ -110,7 +120,7 @@ def main() -> None:
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     asked.json.write_text(json.dumps(written, indent=1) + "\n")
     for sample in samples:
-        print(f"{sample.requests:6d} requests  {sample.mib:7.1f} MiB")
+        print(f"{sample.requests:6d} requests  {sample.mib:7.1f} MiB  {sample.parts}")
     print(f"growth after the first {warm.requests}: {growth:+.1%}")
 
 

@@ -11,7 +11,6 @@ from pacer.control.choice import Choice, from_entry
 from pacer.control.evaluations import forwards, rows_of
 from pacer.control.limits import Limits
 from pacer.control.nearest import nearest
-from pacer.models import ModelCard
 from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
@@ -82,7 +81,7 @@ def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
         Offer(schedule, entry, *_cost(schedule, entry, 1.0 if wanted.embedded else scale))
         for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
         if wanted.solver in (None, schedule.solver)
-        and wanted.weights in (None, schedule.weights_sha256)
+        and same_weights(schedule, wanted.weights)
         and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
     )
 
@@ -104,7 +103,7 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
     known = [
         schedule
         for schedule in registry.schedules(request.card.id)
-        if request.solver in (None, schedule.solver) and same_weights(schedule, request.card)
+        if request.solver in (None, schedule.solver) and same_weights(schedule, request.card.weights_sha256)
     ]
     found = nearest(
         known,
@@ -128,9 +127,9 @@ def covers(schedule: Schedule, request: BudgetRequest) -> bool:
     return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
 
 
-def same_weights(schedule: Schedule, card: ModelCard) -> bool:
-    """Whether the schedule is for these very weights; a card without their hash vouches for any."""
-    return card.weights_sha256 in (None, schedule.weights_sha256)
+def same_weights(schedule: Schedule, weights: str | None) -> bool:
+    """Whether the schedule is for the weights of this hash; a card without one, None, vouches for any."""
+    return weights in (None, schedule.weights_sha256)
 
 
 def where_it_holds(schedule: Schedule) -> str:

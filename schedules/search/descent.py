@@ -53,7 +53,7 @@ class DescentOptions:
     """Switches of the descent.
 
     Attributes:
-        seeds: how many of the calibration seeds are used; a quarter of them decides when to stop.
+        seeds: how many of the calibration seeds are used, None for all; a quarter of them decides when to stop.
         batch: seeds in one gradient step.
         radius: of the ball around the teacher's noise, root mean square over the elements; None for the published
             0.001 sqrt(D) / steps^2 with D elements, 0 for none at all.
@@ -61,14 +61,14 @@ class DescentOptions:
         seed: of the order of the batches.
     """
 
-    seeds: int = 64
+    seeds: int | None = None
     batch: int = 4
     radius: float | None = None
     log: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
+        if self.seeds is not None and self.seeds < 2:
             raise ValueError(f"seeds: must be at least 2, is {self.seeds}")
         if self.batch < 1:
             raise ValueError(f"batch: must be at least 1, is {self.batch}")
@@ -81,7 +81,7 @@ class Descent:
 
     def __init__(self, teacher: Teacher, problem: SearchProblem, steps: int, options: DescentOptions | None) -> None:
         self._options = options or DescentOptions()
-        count = min(self._options.seeds, problem.seeds_count)
+        count = min(self._options.seeds or problem.seeds_count, problem.seeds_count)
         self._problem = problem.take(count).differentiable()
         self._target = teacher.final[:count]
         self._training = max(1, count - max(1, count // 4))

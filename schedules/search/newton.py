@@ -2,12 +2,14 @@
 
 Time steps and coefficients trade against each other, so that moves of one number at a time take hundreds of rollouts
 for what solving for all of them does in a few rounds. What is seen of the final samples, decoded pictures for instance,
-has its derivative in every number measured by moving that, which repeats the evaluations after it and none before it;
-they make Gauss and Newton's normal equations. Each round measures other seeds and may add its equations to those of
-the rounds before, carried along to where the table is now, so that a late round stands on all seeds so far at the price
-of its own (incremental Gauss-Newton, Bertsekas 1996). Validation seeds choose in each round whether it does, and
-Marquardt's damping: the boldest step is taken that they do not find significantly worse than the best one. Whichever
-they like best would after some rounds be fitted to them rather than to everybody.
+has its derivative in every number measured by moving that (`moved`); they make Gauss and Newton's normal equations.
+Each round measures other seeds and may add its equations to those of the rounds before, carried along to where the
+table is now, so that a late round stands on all seeds so far at the price of its own (incremental Gauss-Newton,
+Bertsekas 1996). Last come rounds over many seeds, where times stay (`pulled`).
+
+Validation seeds choose in each round whether it adds, and Marquardt's damping: the boldest step is taken that they do
+not find significantly worse than the best one. Whichever they like best would after some rounds be fitted to them
+rather than to everybody.
 """
 
 from __future__ import annotations
@@ -16,16 +18,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from schedules.search.problem import SearchProblem
+from schedules.search.moved import moved_cost, moved_equations
+from schedules.search.normal_equations import Equations
+from schedules.search.pulled import pulled_cost, pulled_equations
 from schedules.search.refine import Split
-from schedules.search.rollout import Rollout, roll_out
+from schedules.search.rollout import roll_out
 from schedules.search.table_numbers import TableNumbers
 from schedules.table import FloatArray, Table
 
-_TINY = 1e-12
 _DIVERGED = 1e30  # the error of a sampler that overflows
 _SIGNIFICANT = 2.0  # standard errors
 
@@ -36,24 +37,51 @@ class NewtonOptions:
 
     Attributes:
         rounds: seeds whose derivatives each round measures, going through the calibration seeds again and again.
+        many: seeds of each round after these, from the first, or all there are; times stay from there on.
+        directions: random directions for each of those; with few seeds there are more, `sketched` in all.
+        sketched: least of them, all seeds together.
         dampings: shares of the curvature added to it (Marquardt 1963), of which each round takes the best.
+        gentle: the same of the rounds over many seeds.
         floor: errors below this share of the median one count as equal when seeds are weighted, as do those below the
             floor of the calibration seeds' view.
         log: pool validation errors by the geometric mean.
     """
 
     rounds: tuple[int, ...] = (24, 64, 96)
+    many: tuple[int, ...] = (256,)
+    directions: int = 4
+    sketched: int = 512
     dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
+    gentle: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     floor: float = 0.1
     log: bool = True
 
     def __post_init__(self) -> None:
-        if self.rounds and min(self.rounds) < 1:
-            raise ValueError(f"rounds: each must measure at least 1 seed, are {self.rounds}")
-        if not self.dampings or min(self.dampings) <= 0:
-            raise ValueError(f"dampings: must be one or more numbers above 0, are {self.dampings}")
+        for name in ("rounds", "many"):
+            if min(getattr(self, name), default=1) < 1:
+                raise ValueError(f"{name}: each round must measure at least 1 seed, are {getattr(self, name)}")
+        for name in ("directions", "sketched"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, is {getattr(self, name)}")
+        for name in ("dampings", "gentle"):
+            if min(getattr(self, name), default=0) <= 0:
+                raise ValueError(f"{name}: must be one or more numbers above 0, are {getattr(self, name)}")
         if self.floor <= 0:
             raise ValueError(f"floor: must be above 0, is {self.floor}")
+
+    def along(self, seeds: int) -> int:
+        """Random directions for each of so many seeds."""
+        return max(self.directions, -(-self.sketched // seeds))
+
+    def finish(self, seeds: int, validation: int) -> int:
+        """Rollouts that the rounds over many seeds cost.
+
+        Args:
+            seeds: for calibration.
+            validation: seeds that choose.
+        """
+        measured = [min(each, seeds) for each in self.many]
+        return sum(each * pulled_cost(self.along(each)) + len(self.gentle) * validation for each in measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,20 +99,13 @@ class Descended:
     evaluations: int
 
 
-def derivatives_cost(evaluations: int) -> int:
-    """Guided evaluations of one seed for all derivatives of a table with E of them: about E^3 / 6 + E^2."""
-    after = range(evaluations - 1, -1, -1)  # evaluations after row k
-    return evaluations + sum((k + 2) * later + 2 * (later + 1) for k, later in enumerate(after))
-
-
 def descend(
     tables: Sequence[Table], calibration: Split, validation: Split, options: NewtonOptions | None = None
 ) -> Descended:
     """Move every number of a table downhill in the mean logarithm of the final errors.
 
-    A round takes `derivatives_cost` for each measured seed and tries `looks` steps. Memory: E^2 / 2 + 3 E views of a
-    final sample in float32 for each seed of a batch, E + 1 latents for each measured seed, and the network's
-    activations for one call.
+    A round takes `moved_cost` for each measured seed and tries `looks` steps, those over many seeds take `finish`
+    rollouts. Memory: as `moved` and `pulled` say, and E + 1 latents for each measured seed.
 
     Args:
         tables: where to begin, one or more of equal length; stock solvers' will do. The first round is made from each,
@@ -92,6 +113,9 @@ def descend(
         calibration: the seeds whose errors fall; their view must be smooth: pictures before they are rounded.
         validation: other seeds, which choose start and damping; seen as they are judged.
         options: the switches.
+
+    Raises:
+        ValueError: in the rounds over many seeds, the network or the calibration's view lets no gradients through.
     """
     return _Descent(calibration, validation, options or NewtonOptions()).run(tables)
 
@@ -102,32 +126,12 @@ def looks(dampings: int, number: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Equations:
-    """Normal equations at a table, sums over seeds: curvature (P, P) and downhill slope (P,)."""
-
-    curvature: FloatArray
-    downhill: FloatArray
-
-    def __add__(self, other: _Equations) -> _Equations:
-        return _Equations(self.curvature + other.curvature, self.downhill + other.downhill)
-
-    def after(self, step: FloatArray) -> _Equations:
-        """The same parabola seen from where the step leads."""
-        return replace(self, downhill=self.downhill - self.curvature @ step)
-
-    def step(self, damping: float) -> FloatArray:
-        """Marquardt's; numbers without any effect stay."""
-        damped = self.curvature + damping * np.diag(np.diag(self.curvature))
-        return np.asarray(np.linalg.lstsq(damped, self.downhill, rcond=None)[0])
-
-
-@dataclass(frozen=True, eq=False)
 class _State:
     """A table, what it costs on each validation seed, shape (M,), and what the rounds before have measured."""
 
     table: Table
     costs: FloatArray
-    known: _Equations | None = None
+    known: Equations | None = None
 
     @property
     def cost(self) -> float:
@@ -138,17 +142,6 @@ class _State:
         """Whether by more than chance, paired."""
         excess = self.costs - other.costs
         return bool(excess.mean() > _SIGNIFICANT * excess.std() / np.sqrt(len(excess)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some of the measured seeds: what a table draws from them, how far off that is, and each seed's error."""
-
-    problem: SearchProblem
-    drawn: Rollout
-    seen: Tensor
-    off: Tensor
-    errors: FloatArray
 
 
 class _Descent:
@@ -165,6 +158,8 @@ class _Descent:
             # The first round leaps too far for what it measured to hold where it lands.
             states = [best if number else replace(best, known=None)]
         best = _best(states)
+        for seeds_count in self._options.many:
+            best = self._finishing_round(best, seeds_count)
         error = np.exp(best.cost) if self._options.log else best.cost
         return Descended(best.table, float(error), self._spent)
 
@@ -177,59 +172,39 @@ class _Descent:
             start = (start + seeds) % count
 
     def _round(self, state: _State, seeds: range) -> _State:
-        """Where the boldest step leads that is not significantly worse than the best; the state as it is comes last."""
-        problem = self._calibration.problem
-        numbers = TableNumbers.of(state.table, guided=problem.guided, time_scale=problem.time_scale)
-        measured = self._equations(numbers, seeds)
+        """A step along the equations of these seeds, with what is known from other seeds or without it."""
+        numbers = self._numbers(state, timed=True)
+        measured = moved_equations(self._calibration, numbers, seeds, self._options.floor)
+        self._spent += len(seeds) * moved_cost(state.table.evaluations_count)
         choices = [measured] if state.known is None else [measured + state.known, measured]
-        moved = [self._moved(numbers, each, damping) for each in choices for damping in sorted(self._options.dampings)]
-        tried = [*(each for each in moved if each is not None), replace(state, known=choices[0])]
+        return self._stepped(replace(state, known=choices[0]), numbers, choices, self._options.dampings)
+
+    def _finishing_round(self, state: _State, count: int) -> _State:
+        """A step of gains and guidance weights along the equations of many seeds."""
+        seeds = range(min(count, self._calibration.problem.seeds_count))
+        along, numbers = self._options.along(len(seeds)), self._numbers(state, timed=False)
+        measured = pulled_equations(self._calibration, numbers, seeds, self._options.floor, along)
+        self._spent += len(seeds) * pulled_cost(along) * state.table.evaluations_count
+        return self._stepped(state, numbers, [measured], self._options.gentle)
+
+    def _numbers(self, state: _State, *, timed: bool) -> TableNumbers:
+        problem = self._calibration.problem
+        return TableNumbers.of(state.table, guided=problem.guided, time_scale=problem.time_scale, timed=timed)
+
+    def _stepped(
+        self, state: _State, numbers: TableNumbers, choices: Sequence[Equations], dampings: Sequence[float]
+    ) -> _State:
+        """Where the boldest step leads that is not significantly worse than the best; the state as it is comes last."""
+        moved = [self._moved(numbers, each, damping) for each in choices for damping in sorted(dampings)]
+        tried = [*(each for each in moved if each is not None), state]
         best = _best(tried)
         return next(each for each in tried if not each.is_worse(best))
 
-    def _moved(self, numbers: TableNumbers, equations: _Equations, damping: float) -> _State | None:
+    def _moved(self, numbers: TableNumbers, equations: Equations, damping: float) -> _State | None:
         """Where a step leads; None if there is no sampler."""
         step = equations.step(damping)
         table = numbers.moved(step)
         return replace(self._state(table), known=equations.after(step)) if table is not None else None
-
-    def _equations(self, numbers: TableNumbers, seeds: range) -> _Equations:
-        """J' W J and -J' W r, batch by batch."""
-        starts = range(seeds.start, seeds.stop, self._calibration.problem.batch)
-        parts = [self._part(numbers.table, start, min(start + starts.step, seeds.stop)) for start in starts]
-        floor = max(self._options.floor * float(np.median(np.concatenate([part.errors for part in parts]))), _TINY)
-        floor = max(floor, self._calibration.floor)
-        count = len(numbers.places)
-        total = _Equations(np.zeros((count, count)), np.zeros(count))
-        for part in parts:
-            total += self._summed(numbers, part, 2 / (part.errors + floor))
-        return total
-
-    def _part(self, table: Table, start: int, stop: int) -> _Part:
-        problem = self._calibration.problem.take(stop).drop(start)
-        drawn = roll_out(problem, table)
-        self._spent += drawn.evaluated * problem.seeds_count
-        seen = self._calibration.view(drawn.final)
-        off = (seen - self._calibration.target[start:stop]).flatten(1)
-        return _Part(problem, drawn, seen, off, off.double().square().mean(1).cpu().numpy())
-
-    def _summed(self, numbers: TableNumbers, part: _Part, weights: FloatArray) -> _Equations:
-        """The equations of a part, a mean over what is seen of each seed."""
-        roots = torch.tensor(np.sqrt(weights / part.off.shape[1]), dtype=part.off.dtype, device=part.off.device)
-        columns = part.off.new_empty((len(numbers.places), *part.off.shape))
-        for place, each in enumerate(self._derivatives(numbers, part)):
-            columns[place] = each * roots[:, None]
-        inner, right = np.zeros((len(columns),) * 2), np.zeros(len(columns))
-        for column, off in zip(columns.unbind(1), part.off * roots[:, None], strict=True):
-            wide = column.double()
-            inner, right = inner + (wide @ wide.T).cpu().numpy(), right + (wide @ off.double()).cpu().numpy()
-        return _Equations(inner, -right)
-
-    def _derivatives(self, numbers: TableNumbers, part: _Part) -> Iterator[Tensor]:
-        for place, step in numbers.steps():
-            ahead = roll_out(part.problem, numbers.nudged(place, step), after=part.drawn)
-            self._spent += ahead.evaluated * part.problem.seeds_count
-            yield ((self._calibration.view(ahead.final) - part.seen) / step).flatten(1)
 
     def _state(self, table: Table) -> _State:
         drawn = roll_out(self._validation.problem, table)

@@ -5,7 +5,7 @@
    dB between neighbouring grids, so that many are tried.
 2. Gauss and Newton's descent (`newton`) over every number of the table: rows, net times and guidance weights. It goes
    down the geometric mean of the seeds' errors in what is seen: a few that flip to another picture must not decide for
-   all. The first round is made from several starts, on few seeds; what comes out best goes on with many.
+   all. The first round is made from several starts, on few seeds; what comes out best goes on, in the end with many.
 3. What is returned was best on validation seeds that decided nothing else.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from schedules.search.pacer_options import STOCK, Outlay, PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
-from schedules.search.sensitivity import measure_sensitivity
+from schedules.search.sensitivity import Sensitivity, measure_sensitivity
 from schedules.search.span import TeacherSpan, best_grids
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray, Table
@@ -93,8 +94,11 @@ class PacerSearch:
         self._options, self._calibration, self._validation = options, calibration, validation
         count = min(options.fit_seeds, calibration.problem.seeds_count)
         self._fitted, self._paths = calibration.problem.take(count), teacher.take(count)
-        self._span = TeacherSpan.of(self._paths)
-        self._sensitivity = measure_sensitivity(self._fitted, self._paths)
+
+    @cached_property
+    def _one_pass(self) -> tuple[TeacherSpan, Sensitivity]:
+        """What the teacher alone says about grids, and how errors grow on the way to the end."""
+        return TeacherSpan.of(self._paths), measure_sensitivity(self._fitted, self._paths)
 
     def budget(self, steps: int, starts: Sequence[FloatArray] = ()) -> Descended:
         """Descend from the best starts, the first round from several; the best table on the validation seeds.
@@ -105,15 +109,20 @@ class PacerSearch:
         """
         count, validation = self._calibration.problem.seeds_count, self._validation.problem.seeds_count
         spent = Outlay.of(self._options, steps, seeds=count, validation=validation, given=len(starts))
-        options = replace(self._options.newton, rounds=spent.rounds)
+        options = replace(self._options.newton, rounds=spent.rounds, many=spent.many)
         tables = self._starts(steps, starts)[: spent.starts]
         found = descend(tables, self._calibration, self._validation, options)
         return replace(found, evaluations=spent.started + found.evaluations)
 
+    def further(self, table: Table) -> Descended:
+        """Go on from a table that was found before, on other seeds best: only the rounds over many of them."""
+        return descend([table], self._calibration, self._validation, replace(self._options.newton, rounds=()))
+
     def _starts(self, steps: int, starts: Sequence[FloatArray]) -> list[Table]:
         """Fits on shifted grids, the one-pass grid and the given ones, and stock tables; the best first."""
         grids = [shifted(steps, shift) for shift in self._options.grid_shifts(steps)]
-        grids += [best_grids(self._span, grids, self._sensitivity, self._options.fit), *starts]
+        span, sensitivity = self._one_pass
+        grids += [best_grids(span, grids, sensitivity, self._options.fit), *starts]
         tables = [fit_rows(self._fitted, self._paths, grid, self._options.fit).table for grid in grids]
         tables += [compile_table(solver, shifted(steps, 3.0), "flow") for solver in STOCK]
         few = self._validation.take(min(self._options.screen, self._validation.problem.seeds_count))

@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 
 from schedules.search.fit import FitOptions
-from schedules.search.newton import NewtonOptions, derivatives_cost, looks
+from schedules.search.moved import moved_cost
+from schedules.search.newton import NewtonOptions, looks
 
 STOCK = ("ab2", "unipc-2")
 """Solvers whose tables are starts too, on shift 3."""
@@ -33,7 +34,7 @@ class PacerOptions:
         later: most later rounds.
         largest: most steps to descend at; the best start serves above.
         spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
-        newton: of the descent; its rounds are set from the above.
+        newton: of the descent; its rounds but the last over many seeds are set from the above.
     """
 
     fit: FitOptions = field(default_factory=lambda: FitOptions(ridge=1e-4))
@@ -62,12 +63,14 @@ class Outlay:
         started: guided evaluations to fit and rank the starts.
         starts: from how many of them the first round is made.
         rounds: seeds that each round measures.
+        many: the same of the last rounds, over many seeds.
         evaluations: guided evaluations, all in all.
     """
 
     started: int
     starts: int
     rounds: tuple[int, ...]
+    many: tuple[int, ...]
     evaluations: int
 
     @classmethod
@@ -85,9 +88,10 @@ class Outlay:
         screened = (grids + len(STOCK)) * min(options.screen, validation)
         started = steps * (grids * min(options.fit_seeds, seeds) + screened)
         if steps > options.largest:
-            return cls(started, 1, (), started + steps * validation)
-        cost, look = derivatives_cost(steps), steps * validation
-        dampings, left = len(options.newton.dampings), options.spend - started
+            return cls(started, 1, (), (), started + steps * validation)
+        cost, look = moved_cost(steps), steps * validation
+        finish = steps * options.newton.finish(seeds, validation)
+        dampings, left = len(options.newton.dampings), options.spend - started - finish
         first = min(options.first, seeds)
         begun = first * cost + (1 + looks(dampings, 0)) * look
         starts = int(np.clip(_SHARE_OF_STARTS * left // begun, 1, options.starts))
@@ -96,4 +100,5 @@ class Outlay:
         count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
         each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
         rounds = (first, *(each,) * count)
-        return cls(started, starts, rounds, started + starts * begun + count * each * cost + tries[count])
+        evaluations = started + starts * begun + count * each * cost + tries[count] + finish
+        return cls(started, starts, rounds, options.newton.many, evaluations)

@@ -45,7 +45,7 @@ class PlacementOptions:
         starts: most patterns that the first round is made from.
         measured: seeds whose derivatives each round measures.
         spend: most forwards for the derivatives of one budget; where they are dear, the last rounds measure less.
-        newton: of the descent; its rounds are set from the above.
+        newton: of the descent; its rounds but the last over many seeds are set from the above.
     """
 
     fit: FitOptions = field(default_factory=lambda: FitOptions(order=3, ridge=1e-4))
@@ -152,12 +152,13 @@ class PlacementSearch:
         placed = sorted((self._on_best_levels(each) for each in lengths), key=lambda each: each.error)
         rounds = self._options.measured
         if not rounds:
-            return self._descended(placed[0].pattern, placed[0].table, ())
-        first = [self._descended(each.pattern, each.table, rounds[:1]) for each in placed]
+            return self._descended(placed[0].pattern, placed[0].table, (), finish=True)
+        first = [self._descended(each.pattern, each.table, rounds[:1], finish=False) for each in placed]
         best = min(first, key=lambda each: each.validation_error)
         pattern = placed[first.index(best)].pattern
         left = self._options.spend - sum(each.pattern.derivatives for each in placed) * rounds[0]
-        return self._descended(pattern, best.table, _affordable(rounds[1:], left // pattern.derivatives))
+        later = _affordable(rounds[1:], left // pattern.derivatives)
+        return self._descended(pattern, best.table, later, finish=True)
 
     def _ranked(self, evaluations: int) -> list[_Placed]:
         """Patterns that were tried, the best first."""
@@ -206,14 +207,15 @@ class PlacementSearch:
             best.setdefault(each.pattern.rows, each)
         return list(best.values())
 
-    def _descended(self, pattern: Pattern, table: Table, rounds: tuple[int, ...]) -> Descended:
-        """The table after these rounds of the descent."""
-        most = self._calibration.problem.seeds_count
-        newton = replace(self._options.newton, rounds=tuple(min(seeds, most) for seeds in rounds))
+    def _descended(self, pattern: Pattern, table: Table, rounds: tuple[int, ...], *, finish: bool) -> Descended:
+        """The table after these rounds of the descent, and those over many seeds to finish with."""
+        most, newton = self._calibration.problem.seeds_count, self._options.newton
+        newton = replace(newton, rounds=tuple(min(seeds, most) for seeds in rounds), many=newton.many if finish else ())
         found = descend([table], self._calibration, self._validation, newton)
         tried = 1 + sum(looks(len(newton.dampings), number) for number in range(len(rounds)))
         self._spent += sum(newton.rounds) * pattern.derivatives
         self._spent += tried * self._validation.problem.seeds_count * pattern.evaluations
+        self._spent += newton.finish(most, self._validation.problem.seeds_count) * pattern.evaluations
         return replace(found, evaluations=self._spent)
 
 

@@ -53,10 +53,10 @@ def roll_out(problem: SearchProblem, table: Table, *, after: Rollout | None = No
         history[1 : shared + 1] = after.history[1 : shared + 1]
         unconditional += after.unconditional[:shared]
     for k in range(shared, count):
-        x = _row(table, k, history)
+        x = mixed(table, k, history)
         history[k + 1], negative = _evaluate(problem, table, k, x, unconditional[-1] if unconditional else None)
         unconditional.append(negative)
-    return Rollout(table, history, tuple(unconditional), _row(table, count, history), count - shared)
+    return Rollout(table, history, tuple(unconditional), mixed(table, count, history), count - shared)
 
 
 def common_rows(table: Table, other: Table) -> int:
@@ -74,7 +74,7 @@ def _numbers(table: Table, k: int) -> tuple[float | str, ...]:
     return (table.t[k], table.c[k], table.w[k], table.uncond[k])
 
 
-def _row(table: Table, k: int, history: Tensor) -> Tensor:
+def mixed(table: Table, k: int, history: Tensor) -> Tensor:
     """x_k = X[k] @ H over the columns that exist, shape (M, *latent)."""
     width = min(k + 1, len(history))
     weights = torch.tensor(table.X[k, :width], dtype=history.dtype, device=history.device)

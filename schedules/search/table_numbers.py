@@ -49,8 +49,8 @@ class TableNumbers:
     time_scale: float
 
     @classmethod
-    def of(cls, table: Table, *, guided: bool, time_scale: float) -> TableNumbers:
-        """Every number: E times, E (E + 3) / 2 gains and, where guided, the weight of each row that has one.
+    def of(cls, table: Table, *, guided: bool, time_scale: float, timed: bool = True) -> TableNumbers:
+        """Every number: E (E + 3) / 2 gains, where guided the weight of each row that has one, where timed E times.
 
         Raises:
             ValueError: a table with further base latents.
@@ -59,7 +59,8 @@ class TableNumbers:
             raise ValueError(f"base: only tables over one noise can move, this one has {table.base}")
         places: list[Place] = []
         for k, mode in enumerate(table.uncond):
-            places.append(Place("time", k))
+            if timed:
+                places.append(Place("time", k))
             if guided and mode != "skipped":
                 places.append(Place("weight", k))
             places += [Place("gain", k, column) for column in range(k + 2)]

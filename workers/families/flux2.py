@@ -116,13 +116,15 @@ class Flux2Family:
         normal: Tensor = latents - vae.bn.running_mean.to(latents).reshape(-1, 1, 1)
         return normal / deviation.to(latents).reshape(-1, 1, 1)
 
-    @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the batch normalisation of the latents, spread each pixel over its square and run the autoencoder."""
-        vae = self._pipeline.vae
-        deviation = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
-        latents = x * deviation.to(x).reshape(-1, 1, 1) + vae.bn.running_mean.to(x).reshape(-1, 1, 1)
-        return painted(self._pipeline, vae.decode(F.pixel_shuffle(latents, SIDE).to(vae.dtype), return_dict=False)[0])
+        with torch.inference_mode(not x.requires_grad):
+            vae = self._pipeline.vae
+            deviation = torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
+            latents = x * deviation.to(x).reshape(-1, 1, 1) + vae.bn.running_mean.to(x).reshape(-1, 1, 1)
+            return painted(
+                self._pipeline, vae.decode(F.pixel_shuffle(latents, SIDE).to(vae.dtype), return_dict=False)[0]
+            )
 
     def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The same in whole levels."""

@@ -60,11 +60,11 @@ class PictureFamily:
         vae = self._pipeline.vae
         return self._scaled(encoded(vae, as_input(pixels, vae), generator))[0]
 
-    @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
         vae = self._pipeline.vae
-        return painted(self._pipeline, vae.decode(self._unscaled(x).to(vae.dtype), return_dict=False)[0])
+        with torch.inference_mode(not x.requires_grad):
+            return painted(self._pipeline, vae.decode(self._unscaled(x).to(vae.dtype), return_dict=False)[0])
 
     def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The same in whole levels."""

@@ -101,16 +101,16 @@ class QwenImageFamily:
         )
         return (latents - mean) / deviation
 
-    @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation, channel by channel, and run the autoencoder on films of one frame."""
-        vae = self._pipeline.vae
-        latents = x.to(vae.dtype).unsqueeze(2)
-        mean, deviation = (
-            torch.tensor(numbers).to(latents).reshape(1, -1, 1, 1, 1)
-            for numbers in (vae.config.latents_mean, vae.config.latents_std)
-        )
-        return painted(self._pipeline, vae.decode(latents * deviation + mean, return_dict=False)[0][:, :, 0])
+        with torch.inference_mode(not x.requires_grad):
+            vae = self._pipeline.vae
+            latents = x.to(vae.dtype).unsqueeze(2)
+            mean, deviation = (
+                torch.tensor(numbers).to(latents).reshape(1, -1, 1, 1, 1)
+                for numbers in (vae.config.latents_mean, vae.config.latents_std)
+            )
+            return painted(self._pipeline, vae.decode(latents * deviation + mean, return_dict=False)[0][:, :, 0])
 
     def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The same in whole levels."""

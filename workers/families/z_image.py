@@ -75,10 +75,10 @@ class ZImageFamily:
         """Run the autoencoder, and normalise its latents."""
         return read_scaled(self._pipeline, pixels, generator)
 
-    @torch.inference_mode()
     def paint(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n 3 height width"]:
         """Undo the latents' normalisation and run the autoencoder."""
-        return paint_scaled(self._pipeline, x)
+        with torch.inference_mode(not x.requires_grad):
+            return paint_scaled(self._pipeline, x)
 
     def decode(self, x: Float32[Tensor, "n channels rows columns"]) -> UInt8[np.ndarray, "n height width 3"]:
         """The same in whole levels."""

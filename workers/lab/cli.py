@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import LEARNED, Schedule, check_variant, write
+from schedules.artefact import LEARNED, Schedule, check_variant, read, write
 from schedules.compile import SOLVERS
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.teacher import run_teacher
@@ -20,6 +20,7 @@ from workers.lab.export import export
 from workers.lab.listing import list_schedules
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
+from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
 from workers.lab.remeasure import measure
 from workers.lab.searching.apart import Errand, search_apart
@@ -108,6 +109,10 @@ def search(
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="With --method pacer: an artefact to go on from; give other seeds by --seed-offset."),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="With --method pacer: budgets are shared out among them, GPUs in turn.")
     ] = 1,
@@ -134,9 +139,9 @@ def search(
         path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
         free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
-        placement=placement,
+        placement=placement, start=_start(start, lab),
     )  # fmt: skip
-    console, start = Console(), time.perf_counter()
+    console, began = Console(), time.perf_counter()
     with progress_bar(console) as progress:
         run = SearchRun(lab, request, LabStore(data), Meter(progress))
         if processes > 1:
@@ -150,8 +155,22 @@ def search(
     _print_summary(console, schedule)
     page = report or Path("out") / f"search-{lab.name.replace('/', '--')}-{schedule.solver_id}.html"
     spent = run.meter.evaluations
-    files = write_report(run, schedule, page, evaluations=spent, seconds=time.perf_counter() - start)
+    files = write_report(run, schedule, page, evaluations=spent, seconds=time.perf_counter() - began)
     console.print(f"written to {path}; {spent} network evaluations; report in {' and '.join(map(str, files))}")
+
+
+def _start(path: Path | None, lab: LabModel) -> Schedule | None:
+    """What to go on from.
+
+    Raises:
+        ValueError: it is another model's.
+    """
+    if path is None:
+        return None
+    schedule = read(path)
+    if schedule.weights_sha256 != lab.weights_sha256:
+        raise ValueError(f"start: {path} is for other weights, of {schedule.model}, than those of {lab.name}")
+    return schedule
 
 
 def _solver(method: Literal["grid", "pacer"], solver: str | None) -> str:

@@ -19,7 +19,7 @@ class Meter:
         heard: is told of each count.
 
     Attributes:
-        evaluations: forwards of the network so far.
+        evaluations: forwards of the network so far, and ways back through it.
     """
 
     def __init__(self, progress: Progress | None = None, heard: Callable[[int], None] | None = None) -> None:
@@ -60,7 +60,10 @@ class Meter:
     def _counted(self, field: Field) -> Field:
         def counted(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
             self.add(len(x))
-            return field(x, t, rows)
+            output = field(x, t, rows)
+            if output.requires_grad:
+                output.register_hook(lambda _: self.add(len(x)))  # the way back, with weights fixed, costs as much
+            return output
 
         return counted
 

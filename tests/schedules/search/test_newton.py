@@ -9,7 +9,8 @@ from schedules.compile import compile_table
 from schedules.grids import shifted
 from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
 from schedules.search.evaluate import pooled_error
-from schedules.search.newton import NewtonOptions, derivatives_cost, descend
+from schedules.search.moved import moved_cost
+from schedules.search.newton import NewtonOptions, descend
 from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
@@ -65,14 +66,30 @@ def test_tables_over_more_than_one_noise_cannot_move() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7])
-def test_the_cost_is_what_a_round_spends(calibration: SearchProblem, steps: int) -> None:
-    few = calibration.take(4)
+@pytest.mark.parametrize(("rounds", "many"), [((4,), ()), ((), (3, 4)), ((4,), (4,))])
+def test_the_cost_is_what_the_network_does(
+    calibration: SearchProblem, steps: int, rounds: tuple[int, ...], many: tuple[int, ...]
+) -> None:
+    counted = 0
+
+    def count(seen: torch.Tensor) -> None:
+        nonlocal counted
+        counted += len(seen)
+
+    def counting(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        count(x)
+        output = calibration.conditional(x, t, rows)
+        if output.requires_grad:
+            output.register_hook(count)
+        return output
+
+    few = replace(calibration.take(4), conditional=counting, unconditional=counting, guidance_scale=2.0)
     split = Split(few, torch.zeros_like(few.noise))
-    options = NewtonOptions(rounds=(4,), dampings=(1e9,))
-    guided_ones = replace(few, unconditional=few.conditional, guidance_scale=2.0)
-    start = compile_table("euler", shifted(steps, 2.0), "flow")
-    found = descend([start], Split(guided_ones, split.target), split, options)
-    assert found.evaluations == 4 * (derivatives_cost(steps) + 2 * steps)
+    options = NewtonOptions(rounds=rounds, many=many, dampings=(1e9,), gentle=(1e9, 1e10), sketched=6, directions=1)
+    found = descend([compile_table("euler", shifted(steps, 2.0), "flow")], split, split, options)
+    moving = sum(4 * (moved_cost(steps) + steps) for _ in rounds)
+    assert found.evaluations == 4 * steps + moving + steps * options.finish(seeds=4, validation=4)
+    assert 2 * found.evaluations == counted
 
 
 @pytest.mark.parametrize("steps", [4, 7])
@@ -86,26 +103,32 @@ def test_it_beats_its_start_by_far_on_unseen_seeds(
         Split(calibration.take(40), calibration_teacher.final[:40]),
         Split(calibration.drop(40), calibration_teacher.final[40:]),
     )
-    options = NewtonOptions(rounds=(40, 40, 40))
+    options = NewtonOptions(rounds=(40, 40, 40), many=())
     found = descend([start], kept, other, options)
     before, after = (pooled_error(roll_out(unseen, table).final, target, log=True) for table in (start, found.table))
     assert after < 0.1 * before
 
 
-def test_it_goes_down_in_what_is_seen(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+@pytest.mark.parametrize(("rounds", "many"), [((40, 40), ()), ((), (40, 40, 40))])
+def test_it_goes_down_in_what_is_seen(
+    calibration: SearchProblem, calibration_teacher: Teacher, rounds: tuple[int, ...], many: tuple[int, ...]
+) -> None:
     def descended(view: Callable[[torch.Tensor], torch.Tensor]) -> float:
         kept = Split(calibration.take(40), view(calibration_teacher.final[:40]), view)
-        return descend([start], kept, judging, NewtonOptions(rounds=(40, 40))).validation_error
+        return descend([start], kept, judging, NewtonOptions(rounds=rounds, many=many)).validation_error
 
     judging = Split(calibration.drop(40), calibration_teacher.final[40:])
     start = compile_table("unipc-2", shifted(3, 2.0), "flow")
-    seeing, blind = descended(lambda final: final), descended(lambda final: torch.zeros_like(final[:, :1]))
-    assert blind == descend([start], judging, judging, NewtonOptions(rounds=())).validation_error
+    seeing, blind = descended(lambda final: final), descended(lambda final: 0 * final[:, :1])
+    assert blind == descend([start], judging, judging, NewtonOptions(rounds=(), many=())).validation_error
     assert seeing < 0.5 * blind
 
 
-def test_batches_do_not_change_the_step(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
-    start, options = compile_table("ab2", shifted(4, 2.0), "flow"), NewtonOptions(rounds=(20,))
+@pytest.mark.parametrize(("rounds", "many"), [((20,), ()), ((), (20,))])
+def test_batches_do_not_change_the_step(
+    calibration: SearchProblem, calibration_teacher: Teacher, rounds: tuple[int, ...], many: tuple[int, ...]
+) -> None:
+    start, options = compile_table("ab2", shifted(4, 2.0), "flow"), NewtonOptions(rounds=rounds, many=many)
     splits = [Split(replace(calibration, batch=batch), calibration_teacher.final) for batch in (7, 64)]
     tables = [descend([start], split, splits[0], options).table for split in splits]
     assert tables[0] is not start
@@ -115,7 +138,7 @@ def test_batches_do_not_change_the_step(calibration: SearchProblem, calibration_
 def test_without_rounds_the_start_comes_back(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
     split = Split(calibration, calibration_teacher.final)
     starts = [compile_table(solver, shifted(5, 2.0), "flow") for solver in ("euler", "unipc-2")]
-    found = descend(starts, split, split, NewtonOptions(rounds=()))
+    found = descend(starts, split, split, NewtonOptions(rounds=(), many=()))
     assert found.table is starts[1]
 
 
@@ -124,7 +147,7 @@ def test_rounds_go_through_all_seeds(
 ) -> None:
     unseen = mixture_problem(flow, 96, seed_offset=40_000)
     target = run_teacher(unseen, 96, nodes=1).final
-    start, options = compile_table("unipc-2", shifted(5, 2.0), "flow"), NewtonOptions(rounds=(4,) * 6)
+    start, options = compile_table("unipc-2", shifted(5, 2.0), "flow"), NewtonOptions(rounds=(4,) * 6, many=())
     judging = Split(calibration.drop(40), calibration_teacher.final[40:])
     few, many = (Split(calibration.take(n), calibration_teacher.final[:n]) for n in (4, 24))
     tables = [descend([start], split, judging, options).table for split in (few, many)]
@@ -136,13 +159,55 @@ def test_a_start_that_overflows_is_never_taken(calibration: SearchProblem, calib
     split = Split(calibration, calibration_teacher.final)
     good = compile_table("euler", shifted(4, 2.0), "flow")
     wild = replace(good, X=good.X * 1e30)
-    assert descend([wild, good], split, split, NewtonOptions(rounds=())).table is good
+    assert descend([wild, good], split, split, NewtonOptions(rounds=(), many=())).table is good
 
 
 @pytest.mark.parametrize(
     ("switches", "named"),
-    [({"rounds": (8, 0)}, "rounds"), ({"dampings": ()}, "dampings"), ({"floor": 0.0}, "floor")],
+    [
+        ({"rounds": (8, 0)}, "rounds"),
+        ({"many": (0,)}, "many"),
+        ({"directions": 0}, "directions"),
+        ({"sketched": 0}, "sketched"),
+        ({"dampings": ()}, "dampings"),
+        ({"gentle": (0.0,)}, "gentle"),
+        ({"floor": 0.0}, "floor"),
+    ],
 )
 def test_impossible_switches_are_refused(switches: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         NewtonOptions(**switches)  # type: ignore[arg-type]
+
+
+def test_many_seeds_help_where_few_have_overfitted(
+    flow: MixtureFlow, calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    unseen = mixture_problem(flow, 96, seed_offset=40_000)
+    target = run_teacher(unseen, 96, nodes=1).final
+    start = compile_table("unipc-2", shifted(5, 2.0), "flow")
+    judging = Split(calibration.drop(40), calibration_teacher.final[40:])
+    split = Split(calibration.take(40), calibration_teacher.final[:40])
+    few = descend([start], split, judging, NewtonOptions(rounds=(6, 6), many=())).table
+    more = descend([few], split, judging, NewtonOptions(rounds=(), many=(40, 40))).table
+    errors = [pooled_error(roll_out(unseen, table).final, target, log=True) for table in (few, more)]
+    assert (more.t == few.t).all()
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_a_view_or_a_network_without_gradients_is_refused(
+    calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    def cut(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return calibration.conditional(x, t, rows).detach()
+
+    split, options = Split(calibration, calibration_teacher.final), NewtonOptions(rounds=())
+    start = compile_table("euler", shifted(3, 2.0), "flow")
+    with pytest.raises(ValueError, match="view lets no gradients"):
+        descend([start], replace(split, view=lambda final: final.detach()), split, options)
+    with pytest.raises(ValueError, match="network lets no gradients"):
+        descend([start], replace(split, problem=replace(calibration, conditional=cut)), split, options)
+
+
+@pytest.mark.parametrize(("seeds", "along"), [(256, 4), (128, 4), (100, 6), (1, 512)])
+def test_few_seeds_have_more_directions_each(seeds: int, along: int) -> None:
+    assert NewtonOptions().along(seeds) == along

@@ -10,7 +10,8 @@ from schedules.grids import shifted
 from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.fit import FitOptions, fit_rows
-from schedules.search.newton import Descended, NewtonOptions, derivatives_cost, descend
+from schedules.search.moved import moved_cost
+from schedules.search.newton import Descended, NewtonOptions, descend
 from schedules.search.pattern import Pattern, spread, starting_patterns
 from schedules.search.placed_fit import LARGEST_WEIGHT, PlacedFit
 from schedules.search.placement import PlacementOptions, search_placed
@@ -71,8 +72,8 @@ def test_a_pattern_s_modes_make_a_table_of_its_cost(rows: int, fresh: set[int]) 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])
 def test_derivatives_cost_two_forwards_a_row_where_all_are_fresh(rows: int) -> None:
-    assert Pattern(rows, tuple(range(rows))).derivatives == 2 * derivatives_cost(rows)
-    assert Pattern(rows, ()).derivatives == derivatives_cost(rows)
+    assert Pattern(rows, tuple(range(rows))).derivatives == 2 * moved_cost(rows)
+    assert Pattern(rows, ()).derivatives == moved_cost(rows)
 
 
 @pytest.mark.parametrize(("rows", "fresh"), [(4, (1, 1)), (4, (2, 1)), (4, (4,))])

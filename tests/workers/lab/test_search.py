@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedules.artefact import LEARNED, parse
+from schedules.artefact import LEARNED, StoredTable, parse
 from schedules.grids import uniform
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
+from schedules.search.rollout import roll_out
 from workers.lab.searching.found import Found
 from workers.lab.searching.request import LEARNED_BASELINES, Measure, SearchRequest
 from workers.lab.searching.run import SearchRun
@@ -128,6 +129,42 @@ def test_a_learned_search_resumes_without_the_network(bench_of: MakeBench, reque
     again = bench_of(request)
     assert search_schedule(again, resume=True).entries == first.entries
     assert again.meter.evaluations == 0
+
+
+def test_a_learned_search_goes_on_from_an_artefact(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_BASELINES[:2], measure="latents")
+    found = search_schedule(bench_of(request))
+    table = found.table(found.entries[1])
+    worse = StoredTable.of(replace(table, X=table.X * np.linspace(1.0, 1.1, len(table.X))[:, None]))
+    first = found.model_copy(
+        update={"entries": (found.entries[0], found.entries[1].model_copy(update={"table": worse}))}
+    )
+    offset = 2 * request.seeds
+    bench = bench_of(replace(request, budgets=(2,), start=first, seed_offset=offset))
+    schedule = parse(search_schedule(bench).model_dump_json())
+    assert schedule.entries[0] == first.entries[0]
+    start, further = first.entry(2), schedule.entry(2)
+    assert start is not None
+    assert further is not None
+    held_out = bench.held_out
+    drawn = [roll_out(held_out.problem, first.table(entry)).final for entry in (start, further)]
+    errors = [bench.compared(held_out).error(final, log=True) for final in drawn]
+    assert errors[1] < 0.1 * errors[0]
+    said, before = schedule.provenance.parameters, first.provenance.parameters
+    assert str(said["gone_on"]).startswith("2 steps after a search of")
+    assert int(said["search_evaluations"]) > int(before["search_evaluations"])
+    again = bench_of(bench.request)
+    search_schedule(again, resume=True)
+    assert again.meter.evaluations == 0
+
+
+def test_a_start_that_cannot_be_gone_on_from_is_refused(bench_of: MakeBench, request_: SearchRequest) -> None:
+    learned = replace(request_, solver=LEARNED, budgets=(2,), baselines=LEARNED_BASELINES[:2])
+    grid = search_schedule(bench_of(replace(request_, budgets=(2,))))
+    with pytest.raises(ValueError, match="only learned coefficients"):
+        replace(learned, start=grid)
+    with pytest.raises(ValueError, match="no schedule for 3, 5 steps"):
+        replace(learned, budgets=(2, 3, 5), start=search_schedule(bench_of(learned)))
 
 
 def test_placed_guidance_is_an_artefact_by_rows_within_its_evaluations(

@@ -45,7 +45,8 @@ def _learned_cost(run: SearchRun, steps: int) -> float:
     request = run.request
     outlay = Outlay.of(run.learning, steps, seeds=request.seeds, validation=request.validation)
     screened = steps * (len(request.baselines) * request.screen + request.validation)
-    return float(outlay.evaluations + screened) * run.branches
+    further = steps * (request.validation + run.learning.newton.finish(request.seeds, request.validation))
+    return float(screened + (outlay.evaluations if request.start is None else further)) * run.branches
 
 
 def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:
@@ -66,7 +67,8 @@ def _placed_cost(run: SearchRun, evaluations: int) -> float:
     screened = evaluations * patterns * (placing.fit_seeds + placing.screen)
     tried = (len(placing.newton.dampings) + 1) * (placing.starts + len(placing.measured))
     derivatives = Pattern(evaluations, ()).derivatives * sum(placing.measured) * placing.starts
-    return float(screened + min(placing.spend, derivatives) + evaluations * run.request.validation * tried)
+    finish = evaluations * placing.newton.finish(run.request.seeds, run.request.validation)
+    return float(screened + min(placing.spend, derivatives) + evaluations * run.request.validation * tried + finish)
 
 
 def evidence_cost(run: SearchRun, steps: int) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from schedules.search.newton import Descended
 from schedules.search.pacer import PacerSearch, sampler_of
 from workers.lab.searching.budget import baseline_errors, keep_better
 from workers.lab.searching.found import Found
@@ -42,7 +44,7 @@ class LearnedSearch:
         run, request = self._run, self._run.request
 
         def make() -> Json:
-            descended = self._search.budget(steps)
+            descended = self._descended(steps)
             baselines = run.baselines(steps)
             errors = baseline_errors(baselines, self._validation, request)
             sampler = sampler_of(descended.table, run.calibration.problem.time_scale)
@@ -52,4 +54,13 @@ class LearnedSearch:
         # Neither other budgets nor the evidence change what is found.
         asked = repr(replace(request, budgets=(steps,), held_out=1, guidance_range=None))
         key = {**run.key, "request": asked, "learning": repr(run.learning)}
+        if request.start is not None:
+            key["start"] = hashlib.sha256(request.start.model_dump_json().encode()).hexdigest()
         return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))
+
+    def _descended(self, steps: int) -> Descended:
+        start = self._run.request.start
+        entry = start.entry(steps) if start is not None else None
+        if start is None or entry is None:
+            return self._search.budget(steps)
+        return self._search.further(start.table(entry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schedules.artefact import LEARNED
+from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.search.oss import Cost
@@ -55,6 +55,7 @@ class SearchRequest:
         baselines: grids to compare with under the same solver; "SOLVER GRID" where coefficients are searched.
         batch: most rows in one call of the network.
         placement: search too at which rows guidance is evaluated, its cost counted in evaluations.
+        start: what was found before, to go on from.
     """
 
     solver: str
@@ -77,7 +78,9 @@ class SearchRequest:
     log: bool = True
     baselines: tuple[str, ...] = BASELINES
     batch: int = 128
-    placement: bool = field(default=False, repr=False)  # searches are kept under the name of what they had before it
+    # Searches are kept under the name of what they had before these two.
+    placement: bool = field(default=False, repr=False)
+    start: Schedule | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.solver not in (*SOLVERS, LEARNED):
@@ -99,12 +102,21 @@ class SearchRequest:
         for name in self.baselines:
             self.baseline(name)
         self._check_placement()
+        self._check_start()
 
     def _check_placement(self) -> None:
         if self.placement and (not self.learned or self.guidance_scale == 1):
             raise ValueError("placement: needs learned coefficients and a guidance scale above 1")
         if self.placement and self.budgets[0] < 2:
             raise ValueError(f"evaluations: must be at least 2, one guided step, are {self.budgets}")
+
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if not self.learned or self.placement or self.start.solver != LEARNED:
+            raise ValueError("start: only learned coefficients can be gone on from, with guidance where it is")
+        if missing := [steps for steps in self.budgets if self.start.entry(steps) is None]:
+            raise ValueError(f"start: has no schedule for {', '.join(map(str, missing))} steps")
 
     @property
     def learned(self) -> bool:

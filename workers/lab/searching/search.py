@@ -89,8 +89,14 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
             guidance_scale=scales,
         ),
         provenance=_provenance(run, found, failures),
-        entries=entries,
+        entries=_merged(request.start, entries),
     )
+
+
+def _merged(start: Schedule | None, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The entries, and those of what was gone on from that were left alone."""
+    kept = {entry.steps: entry for entry in start.entries} if start is not None else {}
+    return tuple(entry for _, entry in sorted({**kept, **{entry.steps: entry for entry in entries}}.items()))
 
 
 def _provenance(run: SearchRun, found: dict[int, Found], failures: Sequence[str]) -> Provenance:
@@ -108,6 +114,7 @@ def _provenance(run: SearchRun, found: dict[int, Found], failures: Sequence[str]
             "device": run.model.device.type,
             "baselines_kept": kept or "none",
             **({FAILED: "; ".join(failures)} if failures else {}),
+            **_gone_on(request),
             **_cost(run, found),
         },
         teacher_steps=request.teacher_steps,
@@ -119,15 +126,32 @@ def _provenance(run: SearchRun, found: dict[int, Found], failures: Sequence[str]
     )
 
 
+def _gone_on(request: SearchRequest) -> dict[str, bool | int | float | str]:
+    """Which budgets were gone on with, from what was found on which seeds."""
+    if request.start is None:
+        return {}
+    before = request.start.provenance
+    earlier = str(before.parameters.get("gone_on", ""))
+    seeds = f"{before.calibration_seeds} from {before.calibration_seed_offset}"
+    steps = ", ".join(map(str, request.budgets))
+    exceptions = {name: value for name, value in before.parameters.items() if name == "exceptions"}
+    return {
+        **exceptions,
+        "gone_on": f"{earlier + '; ' if earlier else ''}{steps} steps after a search of {before.date}, seeds {seeds}",
+    }
+
+
 def _cost(run: SearchRun, found: dict[int, Found]) -> dict[str, bool | int | float | str]:
     """What the whole search took, its teachers and not the evidence; nothing where a part was not counted."""
     evaluations, seconds = [each.evaluations for each in found.values()], [each.seconds for each in found.values()]
     teacher = run.teacher_cost
+    before = run.request.start.provenance.parameters if run.request.start is not None else {}
+    first = [float(before.get(name, 0)) for name in ("search_evaluations", "search_seconds")]
     if teacher is None or None in evaluations or None in seconds:
         return {}
     return {
-        "search_evaluations": teacher[0] + sum(each or 0 for each in evaluations),
-        "search_seconds": round(teacher[1] + sum(each or 0.0 for each in seconds), 1),
+        "search_evaluations": int(first[0]) + teacher[0] + sum(each or 0 for each in evaluations),
+        "search_seconds": round(first[1] + teacher[1] + sum(each or 0.0 for each in seconds), 1),
     }
 
 
@@ -149,6 +173,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
             "fit_seeds": learning.fit_seeds,
             "ridge": learning.fit.ridge,
             "spend": learning.spend,
+            "many": ", ".join(map(str, learning.newton.many)),
             "largest_descended": learning.largest,
         }
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -107,6 +108,54 @@ def plan(
         allow_interpolated=allow_interpolated,
     )
     typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))
+
+
+@app.command()
+def simulate(
+    *,
+    workers: Annotated[str, typer.Option(help="How many workers, as in 1,2,4: a row of figures for each.")] = "1",
+    model: Model = None,
+    arrivals: Annotated[Path | None, typer.Option(help="A trace: CSV with the column at and those of budgets.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Instead of a trace: mean arrivals a second.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long they come.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same arrivals; 0 by default.")] = None,
+    budgets: Annotated[
+        str | None, typer.Option(help="Steps and weights, 4:50,8:30,20:15,50:5 by default; 4-20:30 is a range.")
+    ] = None,
+    deadline_factor: Annotated[
+        str | None, typer.Option(help="Deadlines in service times, least,most, as in 1.5,5; none by default.")
+    ] = None,
+    write_trace: Annotated[Path | None, typer.Option(help="Write the arrivals to this file.")] = None,
+    speed: Annotated[Path | None, typer.Option(help="A worker's speed as JSON.")] = None,
+    turn_ms: Annotated[float | None, typer.Option(help="Instead of it: of a network call, whatever is in it.")] = None,
+    row_ms: Annotated[float | None, typer.Option(help="What each row of the call adds.")] = None,
+    encode_ms: Annotated[float | None, typer.Option(help="Of a prompt; 0 by default.")] = None,
+    decode_ms: Annotated[float | None, typer.Option(help="Of a picture; 0 by default.")] = None,
+    deliver_ms: Annotated[float | None, typer.Option(help="From pixels to the caller; 0 by default.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Most rows of a call; PACER_MAX_BATCH_ROWS by default.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Say how many workers a traffic needs, by the gateway's own admission and the workers' own batcher."""
+    from app.simulate import Stages, Traffic
+    from app.simulate import simulate as run_simulation
+    from app.simulated_table import show
+
+    simulated = run_simulation(
+        _settings(),
+        Traffic(
+            arrivals=arrivals, rate=rate, seconds=seconds, seed=seed, budgets=budgets, deadline_factor=deadline_factor
+        ),
+        Stages(
+            speed=speed, turn_ms=turn_ms, row_ms=row_ms, encode_ms=encode_ms, decode_ms=decode_ms,
+            deliver_ms=deliver_ms, rows=rows,
+        ),
+        model=model,
+        workers=workers,
+        write=write_trace,
+    )  # fmt: skip
+    if json_file is not None:
+        json_file.write_text(simulated.to_json(), encoding="utf-8")
+    show(simulated)
 
 
 @app.command(context_settings=_PASSED_ON)

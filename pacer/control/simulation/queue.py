@@ -1,0 +1,104 @@
+"""The store's queue as numbers: its order, its limit, and the work that it tells the planner of.
+
+What the Lua scripts of `pacer/jobs` do, without a store: `submit`, `claim`, `beat` and `finish`, leases and fences left
+out, since no simulated worker dies.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from pacer.control.load import Load
+from pacer.jobs.messages import WorkerSpeed
+
+_SLOT_MS = 500
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedJob:
+    """A job that was taken in.
+
+    Attributes:
+        place: of its request in the trace.
+        rows: network rows of each of its evaluations.
+        submitted_s: when it was taken in.
+        allowed_s: seconds from then until it is worth nothing; None without a deadline.
+        predicted_s: its service time as the plan says.
+        slot: under which its work is counted; set by the queue.
+        left: forwards that it still needs, as far as the queue was told.
+    """
+
+    place: int
+    rows: tuple[int, ...]
+    submitted_s: float
+    allowed_s: float | None
+    predicted_s: float
+    slot: str = ""
+    left: int = 0
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When it is worth nothing."""
+        return None if self.allowed_s is None else self.submitted_s + self.allowed_s
+
+
+class SimulatedQueue:
+    """Jobs that wait, the least slack first.
+
+    Args:
+        limit: most jobs that may wait.
+        best_effort_slack_s: slack of a job without a deadline.
+    """
+
+    def __init__(self, limit: int, best_effort_slack_s: float) -> None:
+        self._limit = limit
+        self._best_effort_slack_s = best_effort_slack_s
+        self._pending: list[tuple[float, int, SimulatedJob]] = []
+        self._work: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether no job more may wait."""
+        return len(self._pending) >= self._limit
+
+    def submit(self, job: SimulatedJob) -> None:
+        """Take a job in.
+
+        Raises:
+            ValueError: the queue is full.
+        """
+        if self.full:
+            raise ValueError(f"{self._limit} jobs wait, which is the most that may")
+        slack_s = self._best_effort_slack_s if job.allowed_s is None else job.allowed_s - job.predicted_s
+        score_s = job.submitted_s + slack_s
+        due_s = score_s if job.deadline_s is None else job.deadline_s
+        job.slot = f"{'b' if job.deadline_s is None else 'd'}{int(due_s * 1000 // _SLOT_MS)}"
+        self.set_left(job, sum(job.rows))
+        heapq.heappush(self._pending, (score_s, job.place, job))
+
+    def claim(self, count: int, now_s: float) -> tuple[list[SimulatedJob], list[SimulatedJob]]:
+        """The most urgent jobs, at most `count`, and those found on the way whose deadline has passed."""
+        claimed: list[SimulatedJob] = []
+        expired: list[SimulatedJob] = []
+        while self._pending and len(claimed) < count:
+            job = heapq.heappop(self._pending)[2]
+            late = job.deadline_s is not None and job.deadline_s <= now_s
+            (expired if late else claimed).append(job)
+        for job in expired:
+            self.set_left(job, 0)
+        return claimed, expired
+
+    def set_left(self, job: SimulatedJob, left: int) -> None:
+        """Note how many forwards a job still needs."""
+        self._work[job.slot] = self._work.get(job.slot, 0) + left - job.left
+        job.left = left
+        if self._work[job.slot] <= 0:
+            del self._work[job.slot]
+
+    def load(self, speed: WorkerSpeed, workers: int, now_s: float) -> Load:
+        """What the gateway is told before it plans."""
+        return Load(speed, workers, int(now_s * 1000), self._work)

@@ -1,0 +1,177 @@
+"""A simulated service: nothing is lost, nothing is invented, and it plans as the gateway plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.limits import Forecast
+from pacer.control.load import Load
+from pacer.control.planner import plan
+from pacer.control.simulation.asked import Asked
+from pacer.control.simulation.figures import Figures, Report
+from pacer.control.simulation.poisson import poisson_trace, read_shares
+from pacer.control.simulation.service import Simulated, simulate_service
+from pacer.errors import ErrorKind
+from pacer.jobs.messages import WorkerSpeed
+from pacer.models import load
+from pacer.settings import Settings
+from schedules.registry import Registry
+
+CARD = load("shapes-64")
+REGISTRY = Registry.load()
+SPEED = WorkerSpeed(0.009, 0.0068, 0.002, 0.004, 16, 0.02)
+"""Of shapes-64 on one core, measured."""
+
+SOLO_8_S = 0.002 + 8 * 0.009 + 16 * 0.0068 + 0.004 + 0.02
+
+
+def request(**budget: object) -> BudgetRequest:
+    width, height = CARD.default_size
+    return replace(BudgetRequest(card=CARD, guidance_scale=CARD.guidance_scale, width=width, height=height), **budget)
+
+
+def run(trace: tuple[Asked, ...], workers: int = 1, speed: WorkerSpeed = SPEED, **changed: object) -> Simulated:
+    return simulate_service(trace, REGISTRY, speed, workers, Settings().model_copy(update=changed))
+
+
+def traffic(per_s: float, seconds: float = 60.0, budgets: str = "4:50,8:30,20:15", seed: int = 0) -> tuple[Asked, ...]:
+    return poisson_trace(
+        CARD, read_shares(budgets), per_s=per_s, seconds=seconds, seed=seed, factors=(1.5, 5.0), registry=REGISTRY,
+        speed=SPEED,
+    )  # fmt: skip
+
+
+budgets = st.one_of(
+    st.fixed_dictionaries({"steps": st.integers(1, 24)}),
+    st.fixed_dictionaries({"min_steps": st.integers(1, 4), "max_steps": st.integers(5, 20)}),
+    st.fixed_dictionaries({"min_quality": st.sampled_from([0.9, 0.97, 0.9999])}),
+    st.fixed_dictionaries({"evaluations": st.integers(1, 30)}),
+)
+arrivals = st.lists(
+    st.tuples(st.floats(0.0, 0.2), budgets, st.one_of(st.none(), st.floats(0.01, 3.0))), min_size=1, max_size=50
+)
+
+
+def trace_of(drawn: list[tuple[float, dict[str, object], float | None]]) -> tuple[Asked, ...]:
+    at_s, trace = 0.0, []
+    for gap_s, budget, due_s in drawn:
+        at_s += gap_s
+        trace.append(Asked(at_s, request(**budget, latency_s=due_s)))
+    return tuple(trace)
+
+
+@settings(deadline=None, max_examples=40)
+@given(arrivals, st.integers(1, 4), st.integers(1, 20), st.integers(1, 6))
+def test_every_request_ends_once_and_none_that_was_taken_is_lost(
+    drawn: list[tuple[float, dict[str, object], float | None]], workers: int, queue_limit: int, slots: int
+) -> None:
+    trace = trace_of(drawn)
+    done = run(trace, workers, queue_limit=queue_limit, slots=slots)
+    assert tuple(one.asked for one in done.outcomes) == trace
+    figures = Figures.of(done.outcomes)
+    assert figures.offered == len(trace) == figures.admitted + figures.refused + figures.invalid
+    assert figures.admitted == figures.completed + figures.expired
+    for one in done.outcomes:
+        assert (one.plan is None) == (one.error is not None) == (one.state in {"refused", "invalid"})
+        assert (one.done_s is None) == (one.state != "completed")
+        if one.state == "expired":
+            assert one.asked.request.latency_s is not None, "what has no deadline is never given up"
+        if one.plan is not None and one.latency_s is not None:
+            assert one.latency_s >= (one.plan.predicted_seconds or 0.0) - 1e-9, "nothing is faster than alone"
+    # Turns are shared, rows are not: what was drawn took at least its rows, and no worker works twice at a time.
+    rows_s = sum(one.plan.evaluations * SPEED.row_seconds for one in done.outcomes if one.plan and one.done_s)
+    assert done.busy_s >= rows_s - 1e-9
+    assert Report.of(done).utilisation <= 1 + 1e-9
+
+
+@settings(deadline=None, max_examples=10)
+@given(arrivals, st.integers(1, 3))
+def test_the_same_trace_ends_the_same(drawn: list[tuple[float, dict[str, object], float | None]], workers: int) -> None:
+    assert Report.of(run(trace_of(drawn), workers)) == Report.of(run(trace_of(drawn), workers))
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(0, 1000), st.sampled_from([4.0, 9.0, 16.0]))
+def test_more_workers_draw_no_fewer_in_time(seed: int, per_s: float) -> None:
+    trace = traffic(per_s, 20.0, seed=seed)
+    met = [Figures.of(run(trace, workers).outcomes).in_time for workers in (1, 2, 4)]
+    # Another worker changes what is taken in, so that single requests may fare worse.
+    assert met[1] >= met[0] - 0.03 * len(trace)
+    assert met[2] >= met[1] - 0.03 * len(trace)
+    assert met[2] > met[0] or met[0] == len(trace)
+
+
+def test_a_request_alone_takes_what_it_was_predicted_to() -> None:
+    (alone,) = run((Asked(3.0, request(steps=8, latency_s=5.0)),)).outcomes
+    assert alone.latency_s == pytest.approx(SOLO_8_S)
+    assert alone.plan is not None
+    assert alone.plan.predicted_seconds == pytest.approx(SOLO_8_S)
+    assert alone.in_time
+
+
+def test_two_at_once_share_their_calls_on_one_worker_and_none_on_two() -> None:
+    together = tuple(Asked(0.0, request(steps=8)) for _ in range(2))
+    one, two = run(together, 1), run(together, 2)
+    # The first begins at once; the second is taken in after its first call.
+    assert max(each.latency_s or 0 for each in one.outcomes) == pytest.approx(
+        SOLO_8_S + 0.009 + 2 * 0.0068 + 0.002 + 7 * 2 * 0.0068 + 0.004, abs=1e-3
+    ), "seven of its eight calls cost rows alone more, and the other picture is decoded in between"
+    assert [each.latency_s for each in two.outcomes] == pytest.approx([SOLO_8_S, SOLO_8_S])
+
+
+def test_it_is_planned_as_the_gateway_plans() -> None:
+    """Fourteen came just before, as the store would tell it, and one that leaves its steps open."""
+    before = tuple(Asked(0.0, request(steps=8, latency_s=1.99)) for _ in range(14))
+    last = request(min_steps=2, max_steps=20, latency_s=1.2)
+    outcomes = run((*before, Asked(0.01, last))).outcomes
+    assert not any(one.error for one in outcomes)
+    told = Load(SPEED, 1, 10, {"d3": 14 * 16})
+    planned, _ = plan(last, REGISTRY, Forecast.of(told, 1.2))
+    idle, _ = plan(last, REGISTRY, Forecast(SPEED))
+    assert outcomes[-1].plan == planned
+    assert planned.steps < 0.9 * idle.steps, "longer, it would make the others late"
+
+
+def test_under_load_those_who_allow_it_get_fewer_steps() -> None:
+    calm, busy = (Figures.of(run(traffic(rate, budgets="4-20:1")).outcomes) for rate in (0.5, 8.0))
+    assert calm.mean_steps is not None
+    assert busy.mean_steps is not None
+    assert busy.mean_steps < 0.8 * calm.mean_steps
+
+
+def test_who_cannot_be_in_time_is_refused_by_the_load_or_wrong_in_himself() -> None:
+    crowd = tuple(Asked(0.0, request(steps=20, latency_s=1.0)) for _ in range(30))
+    outcomes = run((*crowd, Asked(0.0, request(steps=20, latency_s=0.1)))).outcomes
+    assert outcomes[0].state == "completed"
+    assert (outcomes[-2].state, outcomes[-2].error) == ("refused", ErrorKind.deadline_unreachable)
+    assert (outcomes[-1].state, outcomes[-1].error) == ("invalid", ErrorKind.invalid_request)
+
+
+def test_a_full_queue_refuses() -> None:
+    outcomes = run(tuple(Asked(0.0, request(steps=8)) for _ in range(9)), slots=2, queue_limit=3).outcomes
+    assert [one.state for one in outcomes] == ["completed"] * 5 + ["refused"] * 4
+    assert outcomes[-1].error is ErrorKind.queue_full
+
+
+def test_what_is_late_is_given_up_and_never_in_time() -> None:
+    outcomes = run(traffic(14.0, budgets="20:1,50:1")).outcomes
+    expired = [one for one in outcomes if one.state == "expired"]
+    assert expired
+    assert not any(one.in_time for one in expired)
+    assert all(one.plan is not None for one in expired)
+
+
+def test_the_settings_of_the_batcher_count() -> None:
+    trace = traffic(9.0)
+    by_policy = {name: Report.of(run(trace, policy=name)).goodput_per_s for name in ("balanced", "fifo")}
+    assert by_policy["balanced"] > by_policy["fifo"]
+
+
+def test_at_least_one_worker() -> None:
+    with pytest.raises(ValueError, match="workers: must be at least 1, is 0"):
+        run(traffic(1.0), 0)

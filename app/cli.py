@@ -126,7 +126,10 @@ def simulate(
         str | None, typer.Option(help="Deadlines in service times, least,most, as in 1.5,5; none by default.")
     ] = None,
     write_trace: Annotated[Path | None, typer.Option(help="Write the arrivals to this file.")] = None,
-    speed: Annotated[Path | None, typer.Option(help="A worker's speed as JSON.")] = None,
+    live: Annotated[
+        bool | None, typer.Option("--live", help="Take the speed that workers on the store of PACER_REDIS_URL publish.")
+    ] = None,
+    speed: Annotated[Path | None, typer.Option(help="Instead of it: a worker's speed as JSON.")] = None,
     turn_ms: Annotated[float | None, typer.Option(help="Instead of it: of a network call, whatever is in it.")] = None,
     row_ms: Annotated[float | None, typer.Option(help="What each row of the call adds.")] = None,
     encode_ms: Annotated[float | None, typer.Option(help="Of a prompt; 0 by default.")] = None,
@@ -146,7 +149,7 @@ def simulate(
             arrivals=arrivals, rate=rate, seconds=seconds, seed=seed, budgets=budgets, deadline_factor=deadline_factor
         ),
         Stages(
-            speed=speed, turn_ms=turn_ms, row_ms=row_ms, encode_ms=encode_ms, decode_ms=decode_ms,
+            live=live, speed=speed, turn_ms=turn_ms, row_ms=row_ms, encode_ms=encode_ms, decode_ms=decode_ms,
             deliver_ms=deliver_ms, rows=rows,
         ),
         model=model,

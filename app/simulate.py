@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,9 @@ from pacer.control.simulation.poisson import poisson_trace, read_shares
 from pacer.control.simulation.service import simulate_service
 from pacer.control.simulation.speed_file import checked, read_speed
 from pacer.control.simulation.trace_file import TraceError, read_trace, write_trace
+from pacer.jobs.connection import connect_async
 from pacer.jobs.messages import WorkerSpeed
+from pacer.jobs.store import JobStore
 from pacer.models import ModelCard, choose, find, served
 from pacer.settings import Settings
 from schedules.registry import Registry
@@ -44,8 +47,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """What a worker's stages take: a file, or milliseconds; what is None was not said."""
+    """What a worker's stages take: as live workers publish it, a file, or milliseconds; what is None was not said."""
 
+    live: bool | None = None
     speed: Path | None = None
     turn_ms: float | None = None
     row_ms: float | None = None
@@ -87,9 +91,8 @@ def simulate(
         ValueError: an option or a file is wrong; the message names it.
         PacerError: the model is not served.
     """
-    counts, speed = read_workers(workers), read_stages(stages, settings)
-    registry = Registry.load(settings.registry_dir)
-    trace = _trace(traffic, model, settings, registry, speed)
+    counts, registry = read_workers(workers), Registry.load(settings.registry_dir)
+    trace, speed = _trace_and_speed(traffic, stages, model, settings, registry)
     if write is not None:
         with write.open("w", encoding="utf-8", newline="") as file:
             write_trace(file, trace)
@@ -114,23 +117,36 @@ def read_workers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def read_stages(stages: Stages, settings: Settings) -> WorkerSpeed:
-    """A worker's speed, from the file or the milliseconds.
+def read_stages(stages: Stages, settings: Settings, model: str) -> WorkerSpeed:
+    """A worker's speed: as the model's live workers publish it, from the file, or from the milliseconds.
 
     Raises:
-        ValueError: both are given, neither is, or one is wrong.
+        ValueError: two of them are given, none is, or one is wrong.
+        PacerError: store_unavailable.
     """
-    said = [name for name, value in asdict(stages).items() if value is not None and name != "speed"]
+    said = [f"--{name.replace('_', '-')}" for name, value in asdict(stages).items() if value is not None]
+    if said[:1] in (["--live"], ["--speed"]) and len(said) > 1:
+        raise ValueError(f"{said[0]} says it all; leave out {said[1]}")
+    if stages.live:
+        return asyncio.run(_published(settings, model))
     if stages.speed is not None:
-        if said:
-            raise ValueError(f"--speed says it all; leave out --{said[0].replace('_', '-')}")
         return _named(stages.speed, lambda path: read_speed(path.read_bytes()))
     if stages.turn_ms is None or stages.row_ms is None:
-        raise ValueError("say what a network call takes: --turn-ms and --row-ms, or --speed with a file")
+        raise ValueError("say what a network call takes: --turn-ms and --row-ms, --speed with a file, or --live")
     milliseconds = (stages.turn_ms, stages.row_ms, stages.encode_ms, stages.decode_ms)
     turn_s, row_s, encode_s, decode_s = ((value or 0.0) / 1000 for value in milliseconds)
     rows = settings.max_batch_rows if stages.rows is None else stages.rows
     return checked(WorkerSpeed(turn_s, row_s, encode_s, decode_s, rows, (stages.deliver_ms or 0.0) / 1000))
+
+
+async def _published(settings: Settings, model: str) -> WorkerSpeed:
+    if settings.redis_url is None:
+        raise ValueError("--live asks the store of the workers; say where it is by PACER_REDIS_URL")
+    async with connect_async(settings.redis_url) as client:
+        speed = await JobStore(client, settings).speed(model)
+    if speed is None:
+        raise ValueError(f"--live: no worker of {model} has measured yet; one has when it has drawn a picture")
+    return speed
 
 
 def read_factors(text: str) -> tuple[float, float]:
@@ -148,16 +164,19 @@ def read_factors(text: str) -> tuple[float, float]:
     return numbers[0], numbers[-1]
 
 
-def _trace(
-    traffic: Traffic, model: str | None, settings: Settings, registry: Registry, speed: WorkerSpeed
-) -> tuple[Asked, ...]:
+def _trace_and_speed(
+    traffic: Traffic, stages: Stages, model: str | None, settings: Settings, registry: Registry
+) -> tuple[tuple[Asked, ...], WorkerSpeed]:
     card = None if model is None else find(model, settings)
     if traffic.arrivals is None:
-        return _made(traffic, card or choose(None, served(settings)), settings, registry, speed)
+        card = card or choose(None, served(settings))
+        speed = read_stages(stages, settings, card.id)
+        return _made(traffic, card, settings, registry, speed), speed
     said = [name for name, value in asdict(traffic).items() if value is not None and name != "arrivals"]
     if said:
         raise ValueError(f"--arrivals says who comes when; leave out --{said[0].replace('_', '-')}")
-    return _named(traffic.arrivals, lambda path: _of_one_model(_read(path, settings), card))
+    trace = _named(traffic.arrivals, lambda path: _of_one_model(_read(path, settings), card))
+    return trace, read_stages(stages, settings, trace[0].request.card.id)
 
 
 def _made(

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from app import cli
 from app.simulate import BUDGETS
 from pacer.control.simulation.poisson import read_shares
+from pacer.jobs.connection import connect
 from pacer.jobs.messages import WorkerSpeed
+from pacer.jobs.worker_queue import WorkerQueue
+from pacer.settings import Settings
 
 SPEED = WorkerSpeed(0.009, 0.0068, 0.002, 0.004, 16, 0.02)
 COSTS = ("--turn-ms=9", "--row-ms=6.8", "--encode-ms=2", "--decode-ms=4", "--deliver-ms=20", "--rows=16")
@@ -83,6 +86,29 @@ def test_a_speed_file_says_the_same_as_the_options(trace: Path, tmp_path: Path) 
     assert run(f"--arrivals={trace}", f"--speed={speed}") == run(f"--arrivals={trace}", *COSTS)
 
 
+def test_the_speed_of_live_workers_is_taken_from_their_store(
+    trace: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PACER_REDIS_URL", redis_url)
+    with connect(redis_url) as client:
+        for name, seconds in (("w1", 0.008), ("w2", 0.010)):
+            worker = WorkerQueue(client, Settings(), "shapes-64", name)
+            worker.beat([])
+            worker.publish_speed(msgspec.structs.replace(SPEED, turn_seconds=seconds))
+    out, speed = tmp_path / "out.json", tmp_path / "speed.json"
+    live = run(f"--arrivals={trace}", "--live", f"--json={out}")
+    speed.write_text(json.dumps(json.loads(out.read_text())["speed"]))
+    assert live == run(f"--arrivals={trace}", f"--speed={speed}") == run(f"--arrivals={trace}", *COSTS)
+
+
+def test_without_a_store_or_a_worker_there_is_no_live_speed(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "say where it is by PACER_REDIS_URL" in told(capsys, monkeypatch, *RATE, "--live")
+    monkeypatch.setenv("PACER_REDIS_URL", redis_url)
+    assert "no worker of shapes-64 has measured yet" in told(capsys, monkeypatch, *RATE, "--live")
+
+
 def test_the_environment_sets_the_service(trace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PACER_SLOTS", "1")
     out = tmp_path / "out.json"
@@ -127,6 +153,7 @@ def test_a_bad_trace_is_refused_by_file_and_line(
         ((*RATE, "--turn-ms=9"), "say what a network call takes"),
         ((*RATE, *COSTS, "--arrivals=trace.csv"), "--arrivals says who comes when; leave out --rate"),
         ((*RATE, *COSTS, "--speed=s.json"), "--speed says it all; leave out --turn-ms"),
+        ((*RATE, "--live", "--speed=s.json"), "--live says it all; leave out --speed"),
         ((*RATE, "--speed=nowhere.json"), "nowhere.json: No such file or directory"),
         ((*COSTS, "--arrivals=nowhere.csv"), "nowhere.csv: No such file or directory"),
         ((*RATE, *COSTS, "--workers=0"), "--workers: must be whole numbers from 1 on"),

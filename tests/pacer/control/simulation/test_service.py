@@ -137,6 +137,15 @@ def test_it_is_planned_as_the_gateway_plans() -> None:
     assert planned.steps < 0.9 * idle.steps, "longer, it would make the others late"
 
 
+@pytest.mark.parametrize(("at_s", "left"), [(0.35, {"d6": 12}), (0.45, {"d6": 4}), (2.0, {})])
+def test_the_gateway_knows_of_progress_what_beats_told_it(at_s: float, left: dict[str, int]) -> None:
+    """Twenty steps of 22.6 ms end at 0.454 s; the beats of 0.3 and 0.4 s tell of 14 and 18 of them."""
+    last = request(min_steps=2, max_steps=20, latency_s=4.0)
+    outcomes = run((Asked(0.0, request(steps=20, latency_s=3.0)), Asked(at_s, last)), beat_s=0.1).outcomes
+    told = Load(SPEED, 1, int(at_s * 1000), left)
+    assert outcomes[-1].plan == plan(last, REGISTRY, Forecast.of(told, 4.0))[0]
+
+
 def test_under_load_those_who_allow_it_get_fewer_steps() -> None:
     calm, busy = (Figures.of(run(traffic(rate, budgets="4-20:1")).outcomes) for rate in (0.5, 8.0))
     assert calm.mean_steps is not None
@@ -170,6 +179,9 @@ def test_the_settings_of_the_batcher_count() -> None:
     trace = traffic(9.0)
     by_policy = {name: Report.of(run(trace, policy=name)).goodput_per_s for name in ("balanced", "fifo")}
     assert by_policy["balanced"] > by_policy["fifo"]
+    crowd = tuple(Asked(0.01 * n, request(steps=8 if n == 0 else 4)) for n in range(150))
+    first = [run(crowd, aging_s=aging_s).outcomes[0].latency_s for aging_s in (0.2, 1000.0)]
+    assert (first[0] or 0) < 0.5 * (first[1] or 0), "who has waited long enough leads every other turn"
 
 
 def test_at_least_one_worker() -> None:

@@ -157,7 +157,7 @@ def simulate(
         write=write_trace,
     )  # fmt: skip
     if json_file is not None:
-        json_file.write_text(simulated.to_json(), encoding="utf-8")
+        simulated.write_json(json_file)
     show(simulated)
 
 

@@ -77,9 +77,13 @@ class Simulation:
     settings: dict[str, float | str]
     runs: tuple[Report, ...]
 
-    def to_json(self) -> str:
-        """The same as a file has it."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+    def write_json(self, path: Path) -> None:
+        """Write the same to a file.
+
+        Raises:
+            ValueError: it cannot be written.
+        """
+        _named(path, lambda path: path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8"))
 
 
 def simulate(
@@ -94,8 +98,7 @@ def simulate(
     counts, registry = read_workers(workers), Registry.load(settings.registry_dir)
     trace, speed = _trace_and_speed(traffic, stages, model, settings, registry)
     if write is not None:
-        with write.open("w", encoding="utf-8", newline="") as file:
-            write_trace(file, trace)
+        _named(write, lambda path: _write(path, trace))
     return Simulation(
         model=trace[0].request.card.id,
         requests=len(trace),
@@ -205,6 +208,11 @@ def _read(path: Path, settings: Settings) -> tuple[Asked, ...]:
         return read_trace(file, served(settings), settings.max_steps)
 
 
+def _write(path: Path, trace: Sequence[Asked]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_trace(file, trace)
+
+
 def _of_one_model(trace: Sequence[Asked], card: ModelCard | None) -> tuple[Asked, ...]:
     """A model's own requests; each model has its queue and its workers."""
     models = sorted({asked.request.card.id for asked in trace})
@@ -217,7 +225,7 @@ def _of_one_model(trace: Sequence[Asked], card: ModelCard | None) -> tuple[Asked
 
 
 def _named(path: Path, read: Callable[[Path], _Read]) -> _Read:
-    """What a file holds; what is wrong with it is told with its name."""
+    """What is done with a file; what goes wrong is told with its name."""
     try:
         return read(path)
     except OSError as error:

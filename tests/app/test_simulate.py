@@ -153,6 +153,8 @@ def test_a_bad_trace_is_refused_by_file_and_line(
         ((*RATE, "--turn-ms=9"), "say what a network call takes"),
         ((*RATE, *COSTS, "--arrivals=trace.csv"), "--arrivals says who comes when; leave out --rate"),
         ((*RATE, *COSTS, "--speed=s.json"), "--speed says it all; leave out --turn-ms"),
+        ((*RATE, *COSTS, "--json=nowhere/out.json"), "nowhere/out.json: No such file or directory"),
+        ((*RATE, *COSTS, "--write-trace=nowhere/t.csv"), "nowhere/t.csv: No such file or directory"),
         ((*RATE, "--live", "--speed=s.json"), "--live says it all; leave out --speed"),
         ((*RATE, "--speed=nowhere.json"), "nowhere.json: No such file or directory"),
         ((*COSTS, "--arrivals=nowhere.csv"), "nowhere.csv: No such file or directory"),

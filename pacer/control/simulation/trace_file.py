@@ -108,7 +108,7 @@ class _Row:
         if text is None:
             return None
         try:
-            return read(text)
+            return read(text.replace("_", "?"))  # which Python takes within numbers, and nobody else
         except ValueError:
             raise self.error(column, f"must be {what}, is {text[:80]!r}") from None
 

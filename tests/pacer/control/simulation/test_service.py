@@ -101,9 +101,9 @@ def test_more_workers_draw_no_fewer_in_time(seed: int, per_s: float) -> None:
     trace = traffic(per_s, 20.0, seed=seed)
     met = [Figures.of(run(trace, workers).outcomes).in_time for workers in (1, 2, 4)]
     # Another worker changes what is taken in, so that single requests may fare worse.
-    assert met[1] >= met[0] - 0.03 * len(trace)
-    assert met[2] >= met[1] - 0.03 * len(trace)
-    assert met[2] > met[0] or met[0] == len(trace)
+    assert met[1] >= met[0] - 0.02 * len(trace)
+    assert met[2] >= met[1] - 0.02 * len(trace)
+    assert met[2] > met[0] or per_s < 9
 
 
 def test_a_request_alone_takes_what_it_was_predicted_to() -> None:

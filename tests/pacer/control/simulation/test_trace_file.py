@@ -85,6 +85,7 @@ def test_columns_that_nobody_uses_are_not_written() -> None:
         ("at\nnan\n", "line 2: at: must be a number, is 'nan'"),
         ("at\n2\n1.5\n", "line 3: at: must not fall; is 1.5 after 2"),
         ("at,steps\n0,8.5\n", "line 2: steps: must be a whole number, is '8.5'"),
+        ("at,steps\n0,1_0\n", "line 2: steps: must be a whole number, is '1_0'"),
         ("at,steps\n0,101\n", "line 2: steps: steps must lie in 1 to 100, is 101"),
         ("at,latency_ms\n0,0\n", "line 2: latency_ms: must be above 0, is 0"),
         ("at,min_steps,max_steps\n0,9,8\n", "line 2: min_steps: 9 is more than max_steps, 8"),

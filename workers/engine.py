@@ -180,7 +180,7 @@ class Engine:
     def admit(self, claim: Claim) -> Failed | None:
         """Take a job in; says so where it is known already that it cannot be drawn at all."""
         now_s = time.monotonic()
-        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else now_s + self._step_time_left(claim))
+        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else self._steps_end_s(claim))
         self._held[claim.job.id] = held
         encoded = self._encoder.submit(partial(self._encode, claim))
         if encoded.done():
@@ -224,7 +224,7 @@ class Engine:
             _check_device(error, [job.id])
             return self._fail(held, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
-        deadline = held.admitted_s + self._step_time_left(held.claim)
+        deadline = self._steps_end_s(held.claim)
         company = _Company(spec.shape, None if held.claim.attempt < self._last_attempt else job.id)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
@@ -232,11 +232,13 @@ class Engine:
             self.speed.encoded(held.encode_s)
         return None
 
-    def _step_time_left(self, claim: Claim) -> float:
-        """Seconds in which its steps must be done, so that there is time for what follows them."""
+    def _steps_end_s(self, claim: Claim) -> float:
+        """When its steps must be done, so that there is time for what follows them; time.monotonic()."""
         waited = (claim.claimed_ms - claim.submitted_ms) / 1000
         allowed = claim.job.deadline_s
-        return (self._best_effort_slack_s if allowed is None else allowed - self.speed.tail_s) - waited
+        return (
+            claim.claimed_s - waited + (self._best_effort_slack_s if allowed is None else allowed - self.speed.tail_s)
+        )
 
     def drop(self, job_id: str, fence: int | None = None) -> Claim | None:
         """Let go of a job that is cancelled or lost; None where it is not here, or here under another fence."""

@@ -6,16 +6,20 @@ import hashlib
 import re
 from collections.abc import Sequence
 from secrets import compare_digest
+from typing import Annotated
 
+from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.problems import answer
 from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.owners import EVERYBODY, owner_of
 
 PROTECTED = "/v1/"
 """Paths under this prefix need a key; health, metrics, docs and the page do not."""
 
+_OWNER = "pacer.owner"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,21 +35,33 @@ class BearerKeys:
         if scope["type"] != "http" or not scope["path"].startswith(PROTECTED):
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(Headers(scope=scope).get("authorization"))
-        if refusal is None:
-            await self._app(scope, receive, send)
+        try:
+            owner = self._owner(Headers(scope=scope).get("authorization"))
+        except PacerError as refusal:
+            response = answer(refusal, path=scope["path"], request_id=scope.get("state", {}).get("request_id"))
+            await response(scope, receive, send)
             return
-        response = answer(refusal, path=scope["path"], request_id=scope.get("state", {}).get("request_id"))
-        await response(scope, receive, send)
+        scope[_OWNER] = owner
+        await self._app(scope, receive, send)
 
-    def _refusal(self, authorization: str | None) -> PacerError | None:
+    def _owner(self, authorization: str | None) -> str:
         if authorization is None:
-            return PacerError(ErrorKind.unauthorized, "this service needs a key, and none was sent.")
+            raise PacerError(ErrorKind.unauthorized, "this service needs a key, and none was sent.")
         # A header is bytes; latin-1, by which it was decoded, gives them back.
         scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not is_known(key.strip().encode("latin-1"), self._digests):
-            return PacerError(ErrorKind.unauthorized, "the key sent is not one of this service's.")
-        return None
+        sent = key.strip().encode("latin-1")
+        if scheme.lower() != "bearer" or not is_known(sent, self._digests):
+            raise PacerError(ErrorKind.unauthorized, "the key sent is not one of this service's.")
+        return owner_of(hashlib.sha256(sent).hexdigest())
+
+
+def _owner_of_request(request: Request) -> str:
+    owner: str = request.scope.get(_OWNER, EVERYBODY)
+    return owner
+
+
+OwnerDep = Annotated[str, Depends(_owner_of_request)]
+"""Whose a request is: of the key that it came with, or everybody's where none is asked for."""
 
 
 def is_known(key: bytes, digests: Sequence[bytes]) -> bool:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from pacer import models
 from pacer.jobs.messages import Job, JobState, PictureFiles
+from pacer.jobs.owners import EVERYBODY
 from pacer.jobs.store import JobStore
 from pacer.metrics import Metrics
 from pacer.models import ModelCard
@@ -35,14 +36,14 @@ class Gateway:
         """
         return models.choose(model, self.cards)
 
-    async def submit(self, jobs: Sequence[Job], picture: PictureFiles | None = None) -> None:
-        """Queue all jobs of a request, of one plan, or none; `picture` is what they start from.
+    async def submit(self, jobs: Sequence[Job], picture: PictureFiles | None = None, owner: str = EVERYBODY) -> None:
+        """Queue all jobs of an owner's request, of one plan, or none; `picture` is what they start from.
 
         Raises:
             PacerError: queue_full or store_unavailable.
         """
         plan = jobs[0].plan
-        await self.store.submit(jobs, predicted_s=plan.predicted_seconds, picture=picture)
+        await self.store.submit(jobs, predicted_s=plan.predicted_seconds, picture=picture, owner=owner)
         marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
         self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))
         if plan.predicted_quality_db is not None:

@@ -18,6 +18,7 @@ from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Job, PictureFiles, Plan, TableMessage
+from pacer.jobs.owners import EVERYBODY
 from pacer.models import ModelCard, count_words
 from schedules.table import Table
 
@@ -45,8 +46,15 @@ class Order:
         return self.jobs[0].seed
 
 
-async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1, source: Source | None = None) -> Order:
-    """Judge a drawing request, plan it and write its jobs; `source` is the picture that they start from.
+async def take(
+    fields: DrawFields,
+    gateway: Gateway,
+    *,
+    count: int = 1,
+    source: Source | None = None,
+    owner: str = EVERYBODY,
+) -> Order:
+    """Judge an owner's drawing request, plan it and write its jobs; `source` is the picture that they start from.
 
     Raises:
         PacerError: of the kind and field that is wrong; nothing was queued.
@@ -56,7 +64,7 @@ async def take(fields: DrawFields, gateway: Gateway, *, count: int = 1, source: 
     _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
     seed = _seed(fields.seed, count)
     request = replace(_request(fields, gateway, card, source), images=count)
-    planned, table = await quote(request, gateway)
+    planned, table = await quote(request, gateway, owner)
     packed = TableMessage.of(table)
     seen = source if "image" in packed.base else None
     first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
@@ -73,8 +81,8 @@ def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Sour
     return replace(budget_request(sized(fields, source, card), gateway), picture=entry)
 
 
-async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
-    """The plan of a request, predicted with what workers measured.
+async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY) -> tuple[Plan, Table]:
+    """The plan of an owner's request, predicted with what workers measured.
 
     Raises:
         PacerError: the request is wrong, or store_unavailable.
@@ -82,7 +90,7 @@ async def quote(request: BudgetRequest, gateway: Gateway) -> tuple[Plan, Table]:
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = _plan(request, gateway, None)
     load = await gateway.store.load(request.card.id)
-    return planned if load is None else _plan(request, gateway, Forecast.of(load, request.latency_s))
+    return planned if load is None else _plan(request, gateway, Forecast.of(load, request.latency_s, owner))
 
 
 def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -> tuple[Plan, Table]:

@@ -13,6 +13,9 @@ from pacer.control.policies import PolicyName
 QualityLevel = Literal["low", "medium", "high"]
 """OpenAI's quality levels that have a step budget."""
 
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100.0
+"""Of a key's share beside that of a key without a weight."""
+
 
 class Settings(BaseSettings):
     """What an operator can set; read once at start, frozen afterwards."""
@@ -37,6 +40,10 @@ class Settings(BaseSettings):
     )
     api_keys: tuple[str, ...] = Field(
         default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."
+    )
+    key_weights: dict[str, float] = Field(
+        default={},
+        description="Shares of the workers' time, by key digest; a key that is not named weighs 1.",
     )
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest request body accepted, in bytes.")
     max_image_bytes: int = Field(
@@ -104,6 +111,17 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    @field_validator("key_weights")
+    @classmethod
+    def _every_weight_is_of_a_key(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        known = info.data.get("api_keys", tuple(value))
+        for digest, weight in value.items():
+            if digest not in known:
+                raise ValueError(f"must name digests of PACER_API_KEYS, {digest[:64]!r} is none")
+            if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+                raise ValueError(f"must lie in {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, {digest[:16]}... is {weight:g}")
+        return value
 
     @field_validator("default_steps")
     @classmethod

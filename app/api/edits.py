@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.images import FAILURES, drawn
+from app.auth import OwnerDep
 from app.gateway import Gateway, GatewayDep
 from app.multipart import Form, read_form
 from app.pictures import Source, checked_source
@@ -40,11 +41,11 @@ def _body_schema() -> dict[str, Any]:
     responses=FAILURES,
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _body_schema()}}}},
 )
-async def edit(request: Request, gateway: GatewayDep) -> ImagesAnswer | Response:
+async def edit(request: Request, gateway: GatewayDep, owner: OwnerDep) -> ImagesAnswer | Response:
     """Redraw an image n times, or the part of it that a mask leaves transparent, and wait. Hanging up cancels them."""
     form = await read_form(request, _FILES)
     body = _fields(form)
-    return await drawn(body, request, gateway, _source(form, body, gateway))
+    return await drawn(body, request, gateway, owner, _source(form, body, gateway))
 
 
 def _fields(form: Form) -> EditsRequest:

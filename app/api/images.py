@@ -10,6 +10,7 @@ import time
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from app.auth import OwnerDep
 from app.body import StrictRoute
 from app.gateway import Gateway, GatewayDep
 from app.intake import Order, take
@@ -48,20 +49,22 @@ FAILURES = describe(
 
 
 @router.post("/generations", response_model=ImagesAnswer, responses=FAILURES)
-async def generate(body: ImagesRequest, request: Request, gateway: GatewayDep) -> ImagesAnswer | Response:
+async def generate(
+    body: ImagesRequest, request: Request, gateway: GatewayDep, owner: OwnerDep
+) -> ImagesAnswer | Response:
     """Draw n images and wait for them. Hanging up cancels them."""
-    return await drawn(body, request, gateway)
+    return await drawn(body, request, gateway, owner)
 
 
 async def drawn(
-    body: ImagesRequest, request: Request, gateway: Gateway, source: Source | None = None
+    body: ImagesRequest, request: Request, gateway: Gateway, owner: str, source: Source | None = None
 ) -> ImagesAnswer | Response:
     """Draw n images, from a picture if there is one, and wait for them."""
     count = _count(body.n, gateway.settings.max_images)
     _log_user(body.user)
-    order = await take(body, gateway, count=count, source=source)
+    order = await take(body, gateway, count=count, source=source, owner=owner)
     await _require_worker(gateway, order.card.id)
-    await gateway.submit(order.jobs, order.files)
+    await gateway.submit(order.jobs, order.files, owner)
     ids = [job.id for job in order.jobs]
     try:
         statuses = await completed(gateway, ids, request, deadline_s=order.jobs[0].deadline_s)

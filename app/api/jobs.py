@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from app.auth import OwnerDep
 from app.body import PictureRoute
 from app.gateway import Gateway, GatewayDep
 from app.intake import take
@@ -46,10 +47,10 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
         ),
     },
 )
-async def submit(body: JobRequest, response: Response, gateway: GatewayDep) -> JobAccepted:
+async def submit(body: JobRequest, response: Response, gateway: GatewayDep, owner: OwnerDep) -> JobAccepted:
     """Queue one image and answer at once."""
-    order = await take(body, gateway, source=source_of(body, gateway.settings))
-    await gateway.submit(order.jobs, order.files)
+    order = await take(body, gateway, source=source_of(body, gateway.settings), owner=owner)
+    await gateway.submit(order.jobs, order.files, owner)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(

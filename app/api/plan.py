@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter
 
+from app.auth import OwnerDep
 from app.body import StrictRoute
 from app.gateway import GatewayDep
 from app.intake import budget_request, quote
@@ -33,10 +34,10 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
         ErrorKind.store_unavailable,
     ),
 )
-async def make_plan(body: PlanRequest, gateway: GatewayDep) -> QuoteAnswer:
+async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
     request = budget_request(body, gateway)
     if body.strength is not None:
         request = replace(request, picture=PictureEntry(body.strength))
-    planned, _ = await quote(request, gateway)
+    planned, _ = await quote(request, gateway, owner)
     return QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())

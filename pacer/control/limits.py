@@ -28,10 +28,10 @@ class Forecast:
     forwards_per_s: float = math.inf
 
     @classmethod
-    def of(cls, load: Load, due_s: float | None) -> Forecast:
-        """For a request that is due in so many seconds; None has no deadline."""
+    def of(cls, load: Load, due_s: float | None, owner: str | None = None) -> Forecast:
+        """For an owner's request that is due in so many seconds; None has no deadline."""
         spare_s = math.inf if due_s is None else load.spare_s(due_s)
-        return cls(load.speed, load.wait_s(due_s), spare_s, load.forwards_per_s)
+        return cls(load.speed, load.wait_s(due_s, owner), spare_s, load.forwards_per_s)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.

@@ -8,7 +8,7 @@ what the batcher's policies come near to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pacer.jobs.messages import WorkerSpeed
@@ -27,29 +27,55 @@ class Load:
         now_ms: the store's time.
         work: forwards of the network still to be made, by slot: "d" or "b" (with a deadline, or best effort) and the
             time at which they are due in slots of 500 ms.
+        owed: of them, those of jobs that wait and have no deadline, by owner.
+        weights: shares of owners; 1 for who is not named.
     """
 
     speed: WorkerSpeed
     workers: int
     now_ms: int
     work: Mapping[str, int]
+    owed: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def forwards_per_s(self) -> float:
         """At which all workers together make them while their batches are full."""
         return self.workers * self.speed.rows / max(self._turn_s, 1e-9)
 
-    def wait_s(self, due_s: float | None) -> float:
+    def wait_s(self, due_s: float | None, owner: str | None = None) -> float:
         """Seconds until a request would be begun with: what goes before it, and half a turn that is under way.
 
         Args:
             due_s: seconds from now until it is due; None without a deadline, when everything goes before it.
+            owner: whose it is; of what other owners have waiting no more goes before it than is their turn.
         """
         if not self._slots:
             return 0.0
         last = float("inf") if due_s is None else self._slot(due_s)
-        before = sum(forwards for (_, slot), forwards in self._slots.items() if slot <= last)
-        return before / self.forwards_per_s + self._turn_s / 2
+        promised = self._before(_DUE, last)
+        hoped: float = self._before(_HOPED, last)
+        if owner is not None:
+            hoped = min(hoped, self._turns_before(owner, promised))
+        return (promised + hoped) / self.forwards_per_s + self._turn_s / 2
+
+    def _before(self, kind: str, last: float) -> int:
+        return sum(forwards for (each, slot), forwards in self._slots.items() if each == kind and slot <= last)
+
+    def _turns_before(self, owner: str, promised: int) -> float:
+        """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.
+
+        While the owner waits for its own work, another gets as much done by weight, and no more than it has.
+        """
+        begun = self._before(_HOPED, float("inf")) - sum(self.owed.values())
+        own = self.owed.get(owner, 0)
+        weight = self.weights.get(owner, 1.0)
+        others = (
+            min(waiting, (own + promised) * self.weights.get(other, 1.0) / weight)
+            for other, waiting in self.owed.items()
+            if other != owner
+        )
+        return begun + own + sum(others)
 
     def spare_s(self, due_s: float) -> float:
         """Seconds of all workers' time that a request due then may take without making one due later miss.

@@ -4,6 +4,11 @@ All keys of a model's queue share the hash tag {q:SLUG}, so that every script st
 while different models may lie on different shards. The slug is part of the job id: the id alone tells where a job lies.
 
     {q:S}:pending     ZSET    job id -> latest start time, ms: the first is the most urgent
+    {q:S}:of:OWNER    ZSET    the same, of one owner's jobs
+    {q:S}:promised    ZSET    the same, of jobs with a deadline
+    {q:S}:active      ZSET    owner of jobs that wait -> work handed out for it, over its weight
+    {q:S}:idle        ZSET    the same, of owners without jobs that wait, while it is ahead of the others'
+    {q:S}:owed        HASH    owner -> forwards of the network in its jobs that wait and have no deadline
     {q:S}:lease       ZSET    job id -> end of its lease, ms
     {q:S}:workers     ZSET    worker -> time until which it counts as alive, ms
     {q:S}:speeds      HASH    worker -> WorkerSpeed, msgpack
@@ -139,10 +144,11 @@ class QueueKeys:
 
     @property
     def for_scripts(self) -> tuple[str, ...]:
-        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last four are prefixes."""
+        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last five are prefixes."""
         sets = (self.pending, self.lease, self.workers, self.speeds, self.bell)
         rate = (f"{self.tag}:drain", f"{self.tag}:clock")
-        return (*sets, *rate, self.work, self.job(""), self.events(""), self.image(""), self.ended(""))
+        fair = tuple(f"{self.tag}:{name}" for name in ("promised", "active", "idle", "owed", "of:"))
+        return (*sets, *rate, self.work, *fair, self.job(""), self.events(""), self.image(""), self.ended(""))
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from pacer.jobs.connection import store_errors
 from pacer.jobs.events import Entry, EventFeed, event_of, is_last, parse_position
 from pacer.jobs.keys import QueueKeys, model_of, queue_keys
 from pacer.jobs.messages import Event, ImageFormat, Job, JobState, JobStatus, PictureFiles, Plan, Timings, WorkerSpeed
+from pacer.jobs.owners import EVERYBODY, weights_of
 from pacer.settings import Settings
 
 _PING_S = 2.0
@@ -47,10 +48,16 @@ class JobStore:
     def __init__(self, redis: redis.asyncio.Redis, settings: Settings) -> None:
         self._client = redis
         self._settings = settings
+        self._weights = weights_of(settings)
         self._feeds: dict[str, EventFeed] = {}
 
     async def submit(
-        self, jobs: Sequence[Job], *, predicted_s: float | None, picture: PictureFiles | None = None
+        self,
+        jobs: Sequence[Job],
+        *,
+        predicted_s: float | None,
+        picture: PictureFiles | None = None,
+        owner: str = EVERYBODY,
     ) -> None:
         """Take all jobs of a request into the queue, or none. The same jobs again change nothing.
 
@@ -58,6 +65,7 @@ class JobStore:
             jobs: one or more, of one model.
             predicted_s: predicted service time of one job, seconds; orders jobs with a deadline.
             picture: what each of them starts from; kept beside each until it ends.
+            owner: who shares the workers with the other owners for them.
 
         Raises:
             PacerError: queue_full with retry_after_s; invalid_request when they could never fit.
@@ -68,22 +76,24 @@ class JobStore:
             raise PacerError(
                 ErrorKind.invalid_request, f"must be at most {limit}, the queue's limit, is {len(jobs)}", field="n"
             )
-        arguments = [part for job in jobs for part in self._arguments(job, predicted_s)]
+        arguments = [part for job in jobs for part in self._arguments(job, predicted_s, owner)]
         files = b"" if picture is None else msgspec.msgpack.encode(picture)
         with store_errors():
-            reply = await scripts.load("submit").run_async(self._client, keys, limit, files, *arguments)
+            reply = await scripts.load("submit").run_async(self._client, keys, limit, owner, files, *arguments)
         accepted, *measured = cast("list[int]", reply)
         if not accepted:
             raise _queue_full(len(jobs), limit, measured, predicted_s)
 
-    def _arguments(self, job: Job, predicted_s: float | None) -> tuple[scripts.Argument, ...]:
+    def _arguments(self, job: Job, predicted_s: float | None, owner: str) -> tuple[scripts.Argument, ...]:
         slack_s = self._settings.best_effort_slack_s
         if job.deadline_s is not None:
             slack_s = job.deadline_s - (predicted_s or 0.0)
         spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
         deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
         turns, forwards = len(job.table.uncond), job.plan.evaluations
-        return job.id, spec, plan, job.image_format, job.seed, turns, forwards, round(slack_s * 1000), deadline
+        cost = repr(forwards * job.width * job.height / self._weights.get(owner, 1.0))
+        sizes = (turns, forwards, cost, round(slack_s * 1000), deadline)
+        return job.id, spec, plan, job.image_format, job.seed, *sizes
 
     async def status(self, job_id: str) -> JobStatus:
         """How a job stands."""
@@ -152,8 +162,7 @@ class JobStore:
 
     async def live_workers(self, model: str) -> int:
         """Workers that were heard of within a lease."""
-        alive, *_ = await self._workers(model)
-        return alive
+        return (await self._workers(model))[0]
 
     async def speed(self, model: str) -> WorkerSpeed | None:
         """The mean of what the live workers measured; None before the first of them did."""
@@ -162,14 +171,13 @@ class JobStore:
 
     async def load(self, model: str) -> Load | None:
         """What the live workers measured and have before them; None before the first of them measured."""
-        _, packed, now_ms, work = await self._workers(model)
+        _, packed, now_ms, work, owed = await self._workers(model)
         speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
         if not speeds:
             return None
         columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
         mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
-        slots = {slot.decode(): int(forwards) for slot, forwards in zip(work[::2], work[1::2], strict=True)}
-        return Load(mean, len(speeds), now_ms, slots)
+        return Load(mean, len(speeds), now_ms, _counts(work), _counts(owed), self._weights)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""
@@ -182,10 +190,10 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(self, model: str) -> tuple[int, list[bytes], int, list[bytes]]:
+    async def _workers(self, model: str) -> tuple[int, list[bytes], int, list[bytes], list[bytes]]:
         with store_errors():
             reply = await scripts.load("workers").run_async(self._client, queue_keys(model))
-        return cast("tuple[int, list[bytes], int, list[bytes]]", reply)
+        return cast("tuple[int, list[bytes], int, list[bytes], list[bytes]]", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:
         return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))
@@ -200,6 +208,10 @@ class JobStore:
 
 async def _hmget(client: redis.asyncio.Redis, key: str, names: Sequence[str]) -> list[bytes | None]:
     return await cast("Awaitable[list[bytes | None]]", client.hmget(key, list(names)))
+
+
+def _counts(pairs: Sequence[bytes]) -> dict[str, int]:
+    return {name.decode(): int(count) for name, count in zip(pairs[::2], pairs[1::2], strict=True)}
 
 
 def _one_model(jobs: Sequence[Job]) -> str:

@@ -43,3 +43,12 @@ def test_a_wrong_limit_is_told_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert [error["loc"] for error in caught.value.errors()] == [("max_steps",)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [({"b" * 64: 1.0}, "must name digests"), ({"a" * 64: 0.0}, "must lie in 0.01 to 100"), ({"a" * 64: 101.0}, "100")],
+)
+def test_weights_are_of_known_keys_and_neither_nothing_nor_everything(weights, said):
+    with pytest.raises(ValidationError, match=said):
+        Settings(api_keys=("a" * 64,), key_weights=weights)

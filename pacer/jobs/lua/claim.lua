@@ -1,5 +1,6 @@
--- Hands out jobs, the most urgent first. Before that, jobs whose lease ran out are put back or, when their attempts
--- are used up, ended; what is past its deadline is ended instead of handed out.
+-- Hands out jobs: of the owner that had the least work done for its weight, the most urgent; but of all owners the most
+-- urgent promise where one might be broken otherwise. Before that, jobs whose lease ran out are put back or, when their
+-- attempts are used up, ended; what is past its deadline is ended instead of handed out.
 -- ARGV: worker, count, lease_ms, max_attempts, result_ttl_s
 -- Reply: {now, ids failed, ids expired, claims}, a claim being {id, spec, fence, attempt, submitted_ms, picture},
 -- the picture being '' where the job starts from none.
@@ -29,6 +30,77 @@ local function expire(id)
   expired[#expired + 1] = id
 end
 
+-- Full turns of all live workers: milliseconds of one, and of a forward.
+local function full_turn()
+  local turn_ms, per_ms, measured = 0, 0, redis.call('HVALS', SPEEDS)
+  for _, packed in ipairs(measured) do
+    local speed = cmsgpack.unpack(packed)
+    local ms = 1000 * (speed.turn_seconds + speed.rows * speed.row_seconds)
+    turn_ms = math.max(turn_ms, ms)
+    per_ms = per_ms + speed.rows / ms
+  end
+  return turn_ms, per_ms > 0 and 1 / per_ms or nil
+end
+
+-- Milliseconds of all workers' time that nothing with a deadline needs: the demand of what is due by any time must not
+-- exceed the time until then (Baruah, Rosier and Howell, 1990).
+local function spare_ms(forward_ms)
+  local slots, at = {}, {}
+  local work = redis.call('HGETALL', WORK)
+  for i = 1, #work, 2 do
+    local slot = work[i]:sub(1, 1) == 'd' and tonumber(work[i]:sub(2))
+    if slot and (slot + 1) * SLOT_MS > NOW then
+      slots[#slots + 1] = slot
+      at[slot] = tonumber(work[i + 1])
+    end
+  end
+  table.sort(slots)
+  local least, demand = math.huge, 0
+  for _, slot in ipairs(slots) do
+    demand = demand + at[slot] * forward_ms
+    least = math.min(least, slot * SLOT_MS - NOW - demand)
+  end
+  return least
+end
+
+local turn_ms, forward_ms, spare
+-- Whether a job can go before the most urgent promise, due to start at `start`, and break none: also when it takes part
+-- in full turns from its first step to its last.
+local function leaves_promises_whole(id, start)
+  if not turn_ms then
+    turn_ms, forward_ms = full_turn()
+    spare = forward_ms and spare_ms(forward_ms)
+  end
+  if not forward_ms then return false end
+  local total, work = unpack(redis.call('HMGET', JOB .. id, 'total', 'work'))
+  if not total or math.min(spare, start - NOW) <= total * turn_ms then return false end
+  spare = spare - work * forward_ms
+  return true
+end
+
+-- The job to hand out, its owner, and where it is that owner's turn, the owner's tag.
+local function next_job()
+  local owner, tag = unpack(redis.call('ZRANGE', ACTIVE, 0, 0, 'WITHSCORES'))
+  if not owner then return nil end
+  local fair, due = unpack(redis.call('ZRANGE', OWNED .. owner, 0, 0, 'WITHSCORES'))
+  if redis.call('ZCARD', ACTIVE) == 1 then return fair, owner, tag end
+  local urgent, start = unpack(redis.call('ZRANGE', PROMISED, 0, 0, 'WITHSCORES'))
+  if not urgent or urgent == fair or tonumber(due) <= tonumber(start) then return fair, owner, tag end
+  if leaves_promises_whole(fair, tonumber(start)) then return fair, owner, tag end
+  return urgent, redis.call('HGET', JOB .. urgent, 'owner')
+end
+
+-- An owner pays for a job once, however many workers die over it.
+local function charge(id, owner, tag)
+  local job = JOB .. id
+  if tag then redis.call('HSET', CLOCK, 'virtual', tag) end
+  local cost = redis.call('HGET', job, 'cost')
+  if cost then
+    redis.call('ZINCRBY', ACTIVE, cost, owner)
+    redis.call('HDEL', job, 'cost')
+  end
+end
+
 local function hand_out(id, spec, submitted)
   local job = JOB .. id
   local fence = new_fence(id)
@@ -42,15 +114,18 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASE, '-inf', NOW, 'LIMIT', 0, MAX_SWEPT)) do sweep(id) end
 
 while #claims < count and #expired < MAX_SWEPT do
-  local id = redis.call('ZPOPMIN', PENDING)[1]
+  local id, owner, tag = next_job()
   if not id then break end
   local spec, deadline, submitted = unpack(redis.call('HMGET', JOB .. id, 'spec', 'deadline_ms', 'submitted_ms'))
   if spec and deadline ~= '' and tonumber(deadline) <= NOW then
     expire(id)
-  elseif spec then
-    hand_out(id, spec, submitted)
+  else
+    if spec then charge(id, owner, tag) end
+    dequeue(id, owner)
+    if spec then hand_out(id, spec, submitted) end
   end
 end
+redis.call('ZREMRANGEBYSCORE', IDLE, '-inf', virtual_time())
 
 if redis.call('ZCARD', PENDING) == 0 then redis.call('DEL', BELL) end
 stop_clock_when_empty()

@@ -1,9 +1,10 @@
 -- Stands before every script: the names of a queue's keys, the store's clock, and the life of a job.
 -- KEYS come from keys.py (QueueKeys.for_scripts). Times are ms of the store's own clock.
 
-local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS)
+local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, PROMISED, ACTIVE, IDLE, OWED = unpack(KEYS, 1, 12)
+local OWNED, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS, 13)
 local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
-local REMEMBER_S = 86400
+local REMEMBER_S, SLOT_MS = 86400, 500
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -43,7 +44,8 @@ end
 local function stop_clock_when_empty()
   if is_empty() then
     redis.call('HSETNX', CLOCK, 'idle_since', NOW)
-    redis.call('DEL', WORK)
+    redis.call('HDEL', CLOCK, 'virtual')
+    redis.call('DEL', WORK, IDLE)
   end
 end
 
@@ -53,6 +55,40 @@ local function set_left(id, left)
   if not slot or not before then return end
   redis.call('HSET', JOB .. id, 'left', left)
   if redis.call('HINCRBY', WORK, slot, left - before) <= 0 then redis.call('HDEL', WORK, slot) end
+end
+
+-- Owners share the workers by start-time fair queueing (Goyal, Vin and Cheng, 1996). Each has a tag: the work that was
+-- handed out for it, over its weight. ACTIVE holds the tags of those with jobs that wait; IDLE those of the others, as
+-- long as they are ahead of the virtual time, so that nobody sheds its past by a pause, nor saves up by one. The virtual
+-- time is the tag of the owner that was served last.
+local function virtual_time()
+  return tonumber(redis.call('HGET', CLOCK, 'virtual') or 0)
+end
+
+local function enqueue(id, owner, score, deadline, work)
+  redis.call('ZADD', PENDING, score, id)
+  if redis.call('ZADD', OWNED .. owner, score, id) == 0 then return end
+  if deadline ~= '' then
+    redis.call('ZADD', PROMISED, score, id)
+  else
+    redis.call('HINCRBY', OWED, owner, work)
+  end
+  if redis.call('ZSCORE', ACTIVE, owner) then return end
+  local past = redis.call('ZSCORE', IDLE, owner)
+  redis.call('ZADD', ACTIVE, math.max(virtual_time(), tonumber(past or 0)), owner)
+  redis.call('ZREM', IDLE, owner)
+end
+
+local function dequeue(id, owner)
+  redis.call('ZREM', PENDING, id)
+  if redis.call('ZREM', OWNED .. owner, id) == 0 then return end
+  if redis.call('ZREM', PROMISED, id) == 0 then
+    local work = redis.call('HGET', JOB .. id, 'work') or 0
+    if redis.call('HINCRBY', OWED, owner, -work) <= 0 then redis.call('HDEL', OWED, owner) end
+  end
+  if redis.call('EXISTS', OWNED .. owner) == 1 then return end
+  redis.call('ZADD', IDLE, redis.call('ZSCORE', ACTIVE, owner), owner)
+  redis.call('ZREM', ACTIVE, owner)
 end
 
 local function departed()
@@ -71,7 +107,7 @@ end
 -- Ends a job, in whatever hands it is; fields are those of its hash that change with it.
 local function end_job(id, state, ttl_s, fields, detail)
   local job = JOB .. id
-  redis.call('ZREM', PENDING, id)
+  dequeue(id, redis.call('HGET', job, 'owner'))
   redis.call('ZREM', LEASE, id)
   set_left(id, 0)
   redis.call('HSET', job, 'state', state, 'finished_ms', NOW, unpack(fields))
@@ -90,9 +126,10 @@ local function requeue(id, detail)
   redis.call('ZREM', LEASE, id)
   new_fence(id)
   redis.call('HSET', job, 'state', 'queued', 'step', 0, 'worker', '')
-  local score, total, work = unpack(redis.call('HMGET', job, 'score', 'total', 'work'))
-  if work then set_left(id, work) end
-  redis.call('ZADD', PENDING, score, id)
+  local score, total, work, owner, deadline = unpack(
+    redis.call('HMGET', job, 'score', 'total', 'work', 'owner', 'deadline_ms'))
+  set_left(id, work)
+  enqueue(id, owner, score, deadline, work)
   event(id, 'requeued', 0, total, detail)
   ring(1)
 end

@@ -1,32 +1,41 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total, work,
--- slack_ms, deadline_ms ('' without one)
+-- ARGV: limit, owner, what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total,
+-- work, cost, slack_ms, deadline_ms ('' without one)
 -- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full.
 
-local FIELDS, SLOT_MS = 9, 500
-local count = (#ARGV - 2) / FIELDS
+local FIELDS = 10
+local limit, owner, picture = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local count = (#ARGV - 3) / FIELDS
 -- The same request again, after its reply was lost.
-if redis.call('EXISTS', JOB .. ARGV[3]) == 1 then return {1} end
+if redis.call('EXISTS', JOB .. ARGV[4]) == 1 then return {1} end
+
+-- A full queue is closed to those who hold their share of its places: nobody keeps others out by filling it.
+local function holds_its_share()
+  local own = redis.call('ZCARD', OWNED .. owner)
+  local others = redis.call('ZCARD', ACTIVE) - (own > 0 and 1 or 0)
+  return own + count > limit / (others + 1)
+end
 
 local depth = redis.call('ZCARD', PENDING)
-if depth + count > tonumber(ARGV[1]) then
+if depth + count > limit and holds_its_share() then
   local departures = math.max(0, redis.call('LLEN', DRAIN) - 1)
   local window = departures > 0 and busy_ms() - redis.call('LINDEX', DRAIN, -1) or 0
   return {0, depth, departures, window, redis.call('ZCOUNT', WORKERS, NOW, '+inf')}
 end
 
 start_clock()
-for first = 3, #ARGV, FIELDS do
-  local id, spec, plan, format, seed, total, work, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
+for first = 4, #ARGV, FIELDS do
+  local id, spec, plan, format, seed, total, work, cost, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
   -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.
   local slot = deadline ~= '' and 'd' .. math.floor((NOW + deadline) / SLOT_MS) or 'b' .. math.floor(score / SLOT_MS)
   redis.call('HSET', JOB .. id, 'spec', spec, 'plan', plan, 'format', format, 'seed', seed, 'total', total,
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
-    'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0)
+    'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0,
+    'owner', owner, 'cost', cost)
   set_left(id, work)
-  if ARGV[2] ~= '' then redis.call('HSET', JOB .. id, 'picture', ARGV[2]) end
-  redis.call('ZADD', PENDING, score, id)
+  if picture ~= '' then redis.call('HSET', JOB .. id, 'picture', picture) end
+  enqueue(id, owner, score, deadline, work)
   event(id, 'queued', 0, total)
 end
 ring(count)

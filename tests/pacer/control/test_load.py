@@ -36,6 +36,18 @@ def test_what_is_due_before_goes_before_and_a_turn_is_under_way() -> None:
     assert load({slot(1): 40}, workers=2).wait_s(1.0) == pytest.approx(0.25 + 0.05)
 
 
+def test_other_owners_go_before_for_no_longer_than_their_turn() -> None:
+    work = {slot(1): 40, slot(60, "b"): 880}
+    busy = Load(SPEED, 1, NOW_MS, work, owed={"heavy": 640, "light": 80}, weights={"favoured": 4.0})
+    begun = 880 - 640 - 80
+    half_turn = 0.05
+    assert busy.wait_s(None, "heavy") == pytest.approx((40 + begun + 640 + 80) / 80 + half_turn)
+    assert busy.wait_s(None, "light") == pytest.approx((40 + begun + 80 + (80 + 40)) / 80 + half_turn)
+    assert busy.wait_s(None, "new") == pytest.approx((40 + begun + 40 + 40) / 80 + half_turn)
+    assert busy.wait_s(None, "favoured") == pytest.approx((40 + begun + 10 + 10) / 80 + half_turn)
+    assert busy.wait_s(2.0, "new") == busy.wait_s(2.0), "what is due later is in nobody's way in any case"
+
+
 def test_what_is_past_its_deadline_is_in_nobodys_way() -> None:
     assert load({slot(-2): 4000}).wait_s(1.0) == 0.0
     assert load({slot(-2): 4000, slot(1): 8}).wait_s(None) == pytest.approx(0.1 + 0.05)

@@ -25,13 +25,56 @@ from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
 
 MODEL = "shapes-64"
+COST = 8 * 64 * 64
 LIMIT = 6
 ATTEMPTS = 3
+
+
+class Turns:
+    """Start-time fair queueing of owners whose jobs all cost the same, the first job of each first."""
+
+    def __init__(self):
+        self.owner: dict[str, str] = {}
+        self.waiting: set[str] = set()
+        self.tags: dict[str, float] = {}
+        self.paid: set[str] = set()
+        self.reset()
+
+    def reset(self):
+        self.virtual, self.idle = 0.0, {}
+
+    def of(self, owner):
+        return sorted(job_id for job_id in self.waiting if self.owner[job_id] == owner)
+
+    def has_room(self, owner, count):
+        others = len(self.tags.keys() - {owner})
+        return len(self.waiting) + count <= LIMIT or len(self.of(owner)) + count <= LIMIT / (others + 1)
+
+    def wait(self, job_id):
+        owner = self.owner[job_id]
+        self.waiting.add(job_id)
+        if owner not in self.tags:
+            self.tags[owner] = max(self.virtual, self.idle.pop(owner, 0.0))
+
+    def leave(self, job_id):
+        owner = self.owner[job_id]
+        self.waiting.discard(job_id)
+        if owner in self.tags and not self.of(owner):
+            self.idle[owner] = self.tags.pop(owner)
+
+    def take(self):
+        self.virtual, owner = min((tag, owner) for owner, tag in self.tags.items())
+        job_id = self.of(owner)[0]
+        self.tags[owner] += 0 if job_id in self.paid else COST
+        self.paid.add(job_id)
+        self.leave(job_id)
+        return job_id
 
 
 class QueueMachine(RuleBasedStateMachine):
     """Holds what must be true of each job: state, attempt, who holds it."""
 
+    owners: tuple[str, ...]
     url: str
     template: Job
     timings: Timings
@@ -47,6 +90,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.async_client = connect_async(self.url)
         self.store = JobStore(self.async_client, self.settings)
+        self.turns = Turns()
         self.state: dict[str, str] = {}
         self.attempt: dict[str, int] = {}
         self.holder: dict[str, int] = {}
@@ -71,12 +115,19 @@ class QueueMachine(RuleBasedStateMachine):
     def end(self, job_id, state):
         self.state[job_id] = state
         self.lapsed.discard(job_id)
+        self.turns.wait(job_id) if state == "queued" else self.turns.leave(job_id)
+        self.forget_turns_when_empty()
 
-    @rule(target=jobs, count=st.integers(1, 3))
-    def submit(self, count):
+    def forget_turns_when_empty(self):
+        if not {"queued", "running"} & set(self.state.values()):
+            self.turns.reset()
+
+    @rule(target=jobs, count=st.integers(1, 3), which=st.integers(0, 5))
+    def submit(self, count, which):
+        owner = self.owners[which % len(self.owners)]
         new = [msgspec.structs.replace(self.template, id=new_job_id(MODEL)) for _ in range(count)]
-        submission = self.store.submit(new, predicted_s=None)
-        if len(self.waiting()) + count > LIMIT:
+        submission = self.store.submit(new, predicted_s=None, owner=owner)
+        if not self.turns.has_room(owner, count):
             with pytest.raises(PacerError) as caught:
                 self.runner.run(submission)
             assert caught.value.kind is ErrorKind.queue_full
@@ -85,14 +136,17 @@ class QueueMachine(RuleBasedStateMachine):
         self.runner.run(submission)
         for job in new:
             self.state[job.id], self.attempt[job.id], self.fences[job.id] = "queued", 0, []
+            self.turns.owner[job.id] = owner
+            self.turns.wait(job.id)
         return multiple(*(job.id for job in new))
 
     @rule(target=claims, count=st.integers(0, 4))
     def claim(self, count):
-        for job_id in list(self.lapsed):
-            self.lapsed.discard(job_id)
-            self.state[job_id] = "queued" if self.attempt[job_id] < ATTEMPTS else "failed"
-        expected = sorted(self.waiting())[:count]
+        for job_id in sorted(self.lapsed):
+            self.end(job_id, "queued" if self.attempt[job_id] < ATTEMPTS else "failed")
+        expected = [self.turns.take() for _ in range(min(count, len(self.waiting())))]
+        if self.owners == ("everybody",):
+            assert expected == sorted(self.waiting())[:count]
         got = self.queue().claim(count)
         assert [claim.job.id for claim in got] == expected
         for claim in got:
@@ -185,8 +239,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.delivered.get(job_id, 0) == (state == "completed")
 
 
-def test_the_queue_does_what_its_model_does(redis_url, make_job, timings):
-    machine = type("Machine", (QueueMachine,), {"url": redis_url, "template": make_job(), "timings": timings})
+@pytest.mark.parametrize("owners", [("everybody",), ("a", "b", "c")])
+def test_the_queue_does_what_its_model_does(redis_url, make_job, timings, owners):
+    given = {"url": redis_url, "template": make_job(), "timings": timings, "owners": owners}
+    machine = type("Machine", (QueueMachine,), given)
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from pacer import models
+from pacer.jobs.bound_plans import BoundPlans
 from pacer.jobs.messages import Job, JobState, PictureFiles
 from pacer.jobs.owners import EVERYBODY
 from pacer.jobs.store import JobStore
@@ -26,6 +27,7 @@ class Gateway:
     cards: Mapping[str, ModelCard]
     registry: Registry
     store: JobStore
+    bound_plans: BoundPlans
     metrics: Metrics
 
     def card(self, model: str | None) -> ModelCard:
@@ -36,14 +38,24 @@ class Gateway:
         """
         return models.choose(model, self.cards)
 
-    async def submit(self, jobs: Sequence[Job], picture: PictureFiles | None = None, owner: str = EVERYBODY) -> None:
+    async def submit(
+        self,
+        jobs: Sequence[Job],
+        picture: PictureFiles | None = None,
+        owner: str = EVERYBODY,
+        plan_id: str | None = None,
+    ) -> None:
         """Queue all jobs of an owner's request, of one plan, or none; `picture` is what they start from.
 
+        A binding quote of this id is used up.
+
         Raises:
-            PacerError: queue_full or store_unavailable.
+            PacerError: queue_full, plan_not_binding or store_unavailable.
         """
         plan = jobs[0].plan
-        await self.store.submit(jobs, predicted_s=plan.predicted_seconds, picture=picture, owner=owner)
+        await self.store.submit(
+            jobs, predicted_s=plan.predicted_seconds, picture=picture, owner=owner, plan_id=plan_id or ""
+        )
         marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
         self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))
         if plan.predicted_quality_db is not None:

@@ -9,13 +9,16 @@ from typing import TypedDict
 
 import msgspec
 
+from app.binding import check_picture, quoted_fields
 from app.gateway import Gateway
 from app.pictures import Source, sized
 from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
+from pacer.control.kept import kept
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.bound_plans import BoundPlan
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Job, PictureFiles, Plan, TableMessage
 from pacer.jobs.owners import EVERYBODY
@@ -59,14 +62,23 @@ async def take(
     Raises:
         PacerError: of the kind and field that is wrong; nothing was queued.
     """
+    bound = None
+    if fields.plan_id is not None:
+        bound = await gateway.bound_plans.find(fields.plan_id, owner)
+        fields = quoted_fields(fields, bound, count)
     card = gateway.card(fields.model)
     _check_words(fields.prompt, "prompt", gateway, card)
     _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
     seed = _seed(fields.seed, count)
     request = replace(_request(fields, gateway, card, source), images=count)
-    planned, table = await quote(request, gateway, owner)
+    if bound is None:
+        planned, table = await quote(request, gateway, owner)
+    else:
+        planned, table = await _quoted(request, bound, gateway, owner)
     packed = TableMessage.of(table)
     seen = source if "image" in packed.base else None
+    if bound is not None:
+        request = replace(request, latency_s=bound.latency_s)
     first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
     first = msgspec.structs.replace(first, picture=None if seen is None else seen.said())
     later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))
@@ -79,6 +91,26 @@ def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Sour
         return budget_request(fields, gateway)
     entry = source.entry(sigmas_given=fields.sigmas is not None)
     return replace(budget_request(sized(fields, source, card), gateway), picture=entry)
+
+
+async def _quoted(request: BudgetRequest, bound: BoundPlan, gateway: Gateway, owner: str) -> tuple[Plan, Table]:
+    check_picture(request.picture, bound)
+    load = await gateway.store.load(request.card.id)
+    forecast = None if load is None else Forecast.of(load, bound.latency_s, owner)
+    table = bound.table.table()
+    return kept(bound.plan, table, forecast, latency_s=bound.latency_s, images=bound.images), table
+
+
+def count_of(n: int | None, gateway: Gateway) -> int:
+    """How many images a request asks for.
+
+    Raises:
+        PacerError: invalid_request.
+    """
+    most = gateway.settings.max_images
+    if n is not None and not 1 <= n <= most:
+        raise _invalid("n", f"must lie in 1 to {most}, is {n}")
+    return n or 1
 
 
 async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY) -> tuple[Plan, Table]:

@@ -20,6 +20,7 @@ from app.api import edits, health, images, jobs, models, plan
 from app.auth import BearerKeys, check_digests
 from app.context import RequestContext
 from app.gateway import Gateway
+from pacer.jobs.bound_plans import BoundPlans
 from pacer.jobs.connection import connect_async
 from pacer.jobs.store import JobStore
 from pacer.metrics import make_metrics
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         cards=served(settings),
         registry=Registry.load(settings.registry_dir),
         store=store,
+        bound_plans=BoundPlans(client),
         metrics=make_metrics("gateway"),
     )
     app = FastAPI(

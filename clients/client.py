@@ -109,7 +109,11 @@ class Pacer:
         return Picture(base64.b64decode(answer["data"][0]["b64_json"]), answer["pacer"])
 
     def plan(self, **fields: Any) -> Json:
-        """What a budget would buy: schedule, evaluations, seconds and quality to expect."""
+        """What a budget would buy: schedule, evaluations, seconds and quality to expect.
+
+        With bind_seconds the answer has a plan_id: `generate`, `edit` or `submit` may name it once instead of a budget,
+        to run that very schedule.
+        """
         return self._json("POST", "/v1/plan", _with_budget(fields))
 
     def submit(self, prompt: str, **fields: Any) -> str:

@@ -9,6 +9,7 @@ unauthorized          401   unauthorized          the gateway
 model_not_found       404   model_not_found       the planner
 schedule_not_found    404   schedule_not_found    the planner
 schedule_mismatch     409   schedule_mismatch     the planner, on another model's or solver's schedule
+plan_not_binding      409   plan_not_binding      the gateway, on a plan_id that is used, late or not for this
 job_not_found         404   job_not_found         the gateway
 job_not_finished      409   job_not_finished      the gateway, on an image asked for too early
 job_gone              410   job_gone              the gateway, on a result past its time
@@ -54,6 +55,9 @@ class ErrorKind(Enum):
     )
     schedule_mismatch = _Description(
         409, "Schedule mismatch", "A schedule belongs to one model and one solver; leave it out to get the right one."
+    )
+    plan_not_binding = _Description(
+        409, "Plan not binding", "Get a plan_id from POST /v1/plan for this very request, and use it once, in time."
     )
     job_not_found = _Description(404, "Job not found", "Check the id; jobs are forgotten some time after they end.")
     job_not_finished = _Description(409, "Job not finished", "Follow its events, or ask again later.")

@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     )
     max_images: int = Field(default=10, ge=1, le=10, description="Most images of one request (OpenAI's n).")
     queue_limit: int = Field(default=256, ge=1, description="Jobs that may wait per model before 429.")
+    max_bind_s: int = Field(default=60, ge=1, description="Most seconds for which a quoted schedule is kept.")
     sync_timeout_s: float = Field(
         default=120.0, gt=0, description="Seconds that /v1/images/generations waits for its images."
     )

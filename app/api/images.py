@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from app.auth import OwnerDep
 from app.body import StrictRoute
 from app.gateway import Gateway, GatewayDep
-from app.intake import Order, take
+from app.intake import Order, count_of, take
 from app.pictures import Source
 from app.problems import describe
 from app.schemas.answers import PlanAnswer, TimingsAnswer
@@ -38,6 +38,7 @@ FAILURES = describe(
     ErrorKind.invalid_request,
     ErrorKind.queue_full,
     ErrorKind.deadline_unreachable,
+    ErrorKind.plan_not_binding,
     ErrorKind.internal,
     ErrorKind.worker_failed,
     ErrorKind.not_finite,
@@ -60,11 +61,11 @@ async def drawn(
     body: ImagesRequest, request: Request, gateway: Gateway, owner: str, source: Source | None = None
 ) -> ImagesAnswer | Response:
     """Draw n images, from a picture if there is one, and wait for them."""
-    count = _count(body.n, gateway.settings.max_images)
+    count = count_of(body.n, gateway)
     _log_user(body.user)
     order = await take(body, gateway, count=count, source=source, owner=owner)
     await _require_worker(gateway, order.card.id)
-    await gateway.submit(order.jobs, order.files, owner)
+    await gateway.submit(order.jobs, order.files, owner, body.plan_id)
     ids = [job.id for job in order.jobs]
     try:
         statuses = await completed(gateway, ids, request, deadline_s=order.jobs[0].deadline_s)
@@ -75,12 +76,6 @@ async def drawn(
     answer = _answer(body, order, statuses, [data for data, _ in images])
     _time(request, answer)
     return answer
-
-
-def _count(n: int | None, most: int) -> int:
-    if n is not None and not 1 <= n <= most:
-        raise PacerError(ErrorKind.invalid_request, f"n: must lie in 1 to {most}, is {n}", field="n")
-    return n or 1
 
 
 def _log_user(user: str | None) -> None:

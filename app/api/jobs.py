@@ -43,6 +43,7 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
             ErrorKind.invalid_request,
             ErrorKind.queue_full,
             ErrorKind.deadline_unreachable,
+            ErrorKind.plan_not_binding,
             ErrorKind.store_unavailable,
         ),
     },
@@ -50,7 +51,7 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
 async def submit(body: JobRequest, response: Response, gateway: GatewayDep, owner: OwnerDep) -> JobAccepted:
     """Queue one image and answer at once."""
     order = await take(body, gateway, source=source_of(body, gateway.settings), owner=owner)
-    await gateway.submit(order.jobs, order.files, owner)
+    await gateway.submit(order.jobs, order.files, owner, body.plan_id)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(

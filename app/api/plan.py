@@ -7,11 +7,12 @@ from dataclasses import replace
 from fastapi import APIRouter
 
 from app.auth import OwnerDep
+from app.binding import bind
 from app.body import StrictRoute
 from app.gateway import GatewayDep
-from app.intake import budget_request, quote
+from app.intake import budget_request, count_of, quote
 from app.problems import describe
-from app.schemas.answers import PlanAnswer, QuoteAnswer
+from app.schemas.answers import BoundQuoteAnswer, PlanAnswer, QuoteAnswer
 from app.schemas.requests import PlanRequest
 from pacer.control.budget_request import PictureEntry
 from pacer.errors import ErrorKind
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
 
 @router.post(
     "",
-    response_model=QuoteAnswer,
+    response_model=BoundQuoteAnswer | QuoteAnswer,
     responses=describe(
         ErrorKind.malformed_body,
         ErrorKind.unauthorized,
@@ -34,10 +35,14 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
         ErrorKind.store_unavailable,
     ),
 )
-async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> QuoteAnswer:
+async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> BoundQuoteAnswer | QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
-    request = budget_request(body, gateway)
+    request = replace(budget_request(body, gateway), images=count_of(body.n, gateway))
     if body.strength is not None:
         request = replace(request, picture=PictureEntry(body.strength))
-    planned, _ = await quote(request, gateway, owner)
-    return QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())
+    planned, table = await quote(request, gateway, owner)
+    answer = QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())
+    if body.bind_seconds is None:
+        return answer
+    plan_id, ends_s = await bind(request, planned, table, seconds=body.bind_seconds, gateway=gateway, owner=owner)
+    return BoundQuoteAnswer(**answer.model_dump(), plan_id=plan_id, expires_at=ends_s)

@@ -73,6 +73,13 @@ class QuoteAnswer(PlanAnswer):
     ignored: list[str] = Field(description="fields that were given and mean nothing in this request")
 
 
+class BoundQuoteAnswer(QuoteAnswer):
+    """A quote that binds: its schedule is kept for a while."""
+
+    plan_id: str = Field(description="one request may name it, to run this very schedule")
+    expires_at: float = Field(description="until when, Unix seconds")
+
+
 class TimingsAnswer(BaseModel):
     """Seconds that a finished job took."""
 

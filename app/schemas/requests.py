@@ -218,6 +218,11 @@ class DrawFields(PlanFields):
     """What drawing needs beside the plan."""
 
     prompt: Prompt
+    plan_id: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="of a binding quote of POST /v1/plan: draw by the very schedule that was quoted",
+    )
     negative_prompt: Text | None = None
     seed: Seed | None = Field(default=None, description="drawn at random, and reported, by default")
     output_format: ImageFormat | None = Field(default=None, description="png by default")
@@ -253,6 +258,17 @@ class PictureFields(Strict):
 class PlanRequest(PlanFields):
     """A quote without the run."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"budget": {"latency_ms": 2000}}, {"budget": {"min_psnr_db": 40}, "bind_seconds": 30}]
+        }
+    )
+
+    n: FromOne | None = Field(default=None, description="images, each with this budget; 1 by default")
+    bind_seconds: FromOne | None = Field(
+        default=None,
+        description="keep the quoted schedule for so long, for one request with the plan_id that is answered",
+    )
     strength: Strength | None = None
 
     def ignored(self) -> list[str]:

@@ -19,6 +19,7 @@ while different models may lie on different shards. The slug is part of the job 
     {q:S}:job:ID      HASH    a job: what is asked for, the picture it starts from, and how it stands
     {q:S}:ev:ID       STREAM  a job's events
     {q:S}:image:ID    STRING  a finished image, as a file's bytes
+    {q:S}:plan:ID     STRING  a binding quote until its time is over, '' once it was used
     {q:S}:ended:ID    STRING  the final state of a job, remembered after the job itself is forgotten
     {q:S}:wake:PID    STREAM  wakes the reader of a gateway process, see events.py
 """
@@ -134,6 +135,10 @@ class QueueKeys:
         """A job's image."""
         return f"{self.tag}:image:{job_id}"
 
+    def plan(self, plan_id: str) -> str:
+        """A binding quote."""
+        return f"{self.tag}:plan:{plan_id}"
+
     def ended(self, job_id: str) -> str:
         """What is remembered of a job."""
         return f"{self.tag}:ended:{job_id}"
@@ -144,11 +149,12 @@ class QueueKeys:
 
     @property
     def for_scripts(self) -> tuple[str, ...]:
-        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last five are prefixes."""
+        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last six are prefixes."""
         sets = (self.pending, self.lease, self.workers, self.speeds, self.bell)
         rate = (f"{self.tag}:drain", f"{self.tag}:clock")
         fair = tuple(f"{self.tag}:{name}" for name in ("promised", "active", "idle", "owed", "of:"))
-        return (*sets, *rate, self.work, *fair, self.job(""), self.events(""), self.image(""), self.ended(""))
+        jobs = (self.job(""), self.events(""), self.image(""), self.ended(""), self.plan(""))
+        return (*sets, *rate, self.work, *fair, *jobs)
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ from pacer.control.load import Load
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs import scripts
 from pacer.jobs.backpressure import retry_after_s
+from pacer.jobs.bound_plans import not_binding
 from pacer.jobs.connection import store_errors
 from pacer.jobs.events import Entry, EventFeed, event_of, is_last, parse_position
 from pacer.jobs.keys import QueueKeys, model_of, queue_keys
@@ -22,6 +23,7 @@ from pacer.jobs.owners import EVERYBODY, weights_of
 from pacer.settings import Settings
 
 _PING_S = 2.0
+_PLAN_GONE = 2
 _STATUS_FIELDS = (
     "state",
     "step",
@@ -58,6 +60,7 @@ class JobStore:
         predicted_s: float | None,
         picture: PictureFiles | None = None,
         owner: str = EVERYBODY,
+        plan_id: str = "",
     ) -> None:
         """Take all jobs of a request into the queue, or none. The same jobs again change nothing.
 
@@ -66,9 +69,10 @@ class JobStore:
             predicted_s: predicted service time of one job, seconds; orders jobs with a deadline.
             picture: what each of them starts from; kept beside each until it ends.
             owner: who shares the workers with the other owners for them.
+            plan_id: of the binding quote that they use up.
 
         Raises:
-            PacerError: queue_full with retry_after_s; invalid_request when they could never fit.
+            PacerError: queue_full with retry_after_s; invalid_request when they could never fit; plan_not_binding.
         """
         keys = queue_keys(_one_model(jobs))
         limit = self._settings.queue_limit
@@ -79,8 +83,12 @@ class JobStore:
         arguments = [part for job in jobs for part in self._arguments(job, predicted_s, owner)]
         files = b"" if picture is None else msgspec.msgpack.encode(picture)
         with store_errors():
-            reply = await scripts.load("submit").run_async(self._client, keys, limit, owner, files, *arguments)
+            reply = await scripts.load("submit").run_async(
+                self._client, keys, *(limit, owner, plan_id, files), *arguments
+            )
         accepted, *measured = cast("list[int]", reply)
+        if accepted == _PLAN_GONE:
+            raise not_binding("was used already, or its time is over")
         if not accepted:
             raise _queue_full(len(jobs), limit, measured, predicted_s)
 

@@ -32,6 +32,15 @@ def test_plan_is_what_generate_then_runs(pacer):
     assert plan["schedule"] == pacer.generate(PROMPT, steps=4).facts["schedule"]
 
 
+def test_a_binding_plan_is_run_once(pacer):
+    plan = pacer.plan(evaluations=9, bind_seconds=30)
+    facts = pacer.generate(PROMPT, plan_id=plan["plan_id"]).facts
+    assert (facts["schedule"], facts["sigmas"]) == (plan["schedule"], plan["sigmas"])
+    with pytest.raises(PacerRefused, match="used already") as caught:
+        pacer.submit(PROMPT, plan_id=plan["plan_id"])
+    assert (caught.value.status, caught.value.kind) == (409, "plan_not_binding")
+
+
 def test_a_budget_in_evaluations_is_never_exceeded(pacer):
     plan = pacer.plan(evaluations=9)
     assert plan["evaluations"] <= 9

@@ -2,7 +2,7 @@
 -- KEYS come from keys.py (QueueKeys.for_scripts). Times are ms of the store's own clock.
 
 local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, PROMISED, ACTIVE, IDLE, OWED = unpack(KEYS, 1, 12)
-local OWNED, JOB, EVENTS, IMAGE, ENDED = unpack(KEYS, 13)
+local OWNED, JOB, EVENTS, IMAGE, ENDED, PLAN = unpack(KEYS, 13)
 local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
 local REMEMBER_S, SLOT_MS = 86400, 500
 

@@ -1,13 +1,16 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, owner, what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total,
+-- ARGV: limit, owner, plan id ('' without one), what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total,
 -- work, cost, slack_ms, deadline_ms ('' without one)
--- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full.
+-- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full, or {2} when the plan is
+-- there no more.
 
 local FIELDS = 10
-local limit, owner, picture = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local count = (#ARGV - 3) / FIELDS
+local limit, owner, plan_id, picture = tonumber(ARGV[1]), unpack(ARGV, 2, 4)
+local count = (#ARGV - 4) / FIELDS
 -- The same request again, after its reply was lost.
-if redis.call('EXISTS', JOB .. ARGV[4]) == 1 then return {1} end
+if redis.call('EXISTS', JOB .. ARGV[5]) == 1 then return {1} end
+
+if plan_id ~= '' and (redis.call('GET', PLAN .. plan_id) or '') == '' then return {2} end
 
 -- A full queue is closed to those who hold their share of its places: nobody keeps others out by filling it.
 local function holds_its_share()
@@ -23,8 +26,9 @@ if depth + count > limit and holds_its_share() then
   return {0, depth, departures, window, redis.call('ZCOUNT', WORKERS, NOW, '+inf')}
 end
 
+if plan_id ~= '' then redis.call('SET', PLAN .. plan_id, '', 'KEEPTTL') end
 start_clock()
-for first = 4, #ARGV, FIELDS do
+for first = 5, #ARGV, FIELDS do
   local id, spec, plan, format, seed, total, work, cost, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
   -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.

@@ -1,0 +1,84 @@
+"""Binding quotes: made of a plan, and agreed with by the request that uses them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from app.gateway import Gateway
+from app.schemas.requests import DrawFields, ImagesRequest
+from pacer.control.budget_request import BudgetRequest, PictureEntry
+from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.bound_plans import BoundPlan, not_binding
+from pacer.jobs.messages import Plan, TableMessage
+from schedules.table import Table
+
+Fields = TypeVar("Fields", bound=DrawFields)
+
+_PLANNING = (
+    "budget", "num_inference_steps", "schedule", "solver", "sigmas", "allow_other_model", "allow_interpolated",
+)  # fmt: skip
+
+
+async def bind(
+    request: BudgetRequest, planned: Plan, table: Table, *, seconds: int, gateway: Gateway, owner: str
+) -> tuple[str, float]:
+    """Keep a quote for its owner; returns its id, and when it ends in Unix seconds.
+
+    Raises:
+        PacerError: invalid_request, or store_unavailable.
+    """
+    most = gateway.settings.max_bind_s
+    if not 1 <= seconds <= most:
+        detail = f"bind_seconds: must lie in 1 to {most}, is {seconds}"
+        raise PacerError(ErrorKind.invalid_request, detail, field="bind_seconds")
+    bound = BoundPlan(
+        owner=owner,
+        plan=planned,
+        table=TableMessage.of(table),
+        width=request.width,
+        height=request.height,
+        guidance_scale=request.guidance_scale,
+        images=request.images,
+        latency_s=request.latency_s,
+        strength=None if request.picture is None else request.picture.strength,
+    )
+    return await gateway.bound_plans.keep(bound, seconds)
+
+
+def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
+    """The request with what was quoted filled in.
+
+    Raises:
+        PacerError: plan_not_binding, where the request says something else, or plans anew.
+    """
+    for name in _PLANNING:
+        if getattr(fields, name) is not None:
+            raise not_binding(f"the plan stands already; leave {name} out")
+    if isinstance(fields, ImagesRequest) and fields.quality_level is not None:
+        raise not_binding("the plan stands already; leave quality out")
+    size = f"{bound.width}x{bound.height}"
+    quoted = {"model": bound.plan.model, "guidance_scale": bound.guidance_scale, "size": size}
+    for name, value in quoted.items():
+        said = getattr(fields, name)
+        if said is not None and said != value:
+            raise not_binding(f"was quoted for {name} {value}, not {said}")
+    if count != bound.images:
+        raise not_binding(f"was quoted for n {bound.images}, not {count}")
+    return fields.model_copy(update=quoted)
+
+
+def check_picture(picture: PictureEntry | None, bound: BoundPlan) -> None:
+    """Refuse to start from a picture otherwise than was quoted.
+
+    Raises:
+        PacerError: plan_not_binding.
+    """
+    quoted = None if bound.strength is None else PictureEntry(bound.strength)
+    if picture != quoted:
+        raise not_binding(f"was quoted for {_entry(quoted)}, not for {_entry(picture)}")
+
+
+def _entry(picture: PictureEntry | None) -> str:
+    if picture is None:
+        return "drawing without an image"
+    return f"an image at strength {picture.strength:g}" + (" under a mask" if picture.masked else "")

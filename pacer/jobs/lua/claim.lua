@@ -87,7 +87,7 @@ local function next_job()
   local urgent, start = unpack(redis.call('ZRANGE', PROMISED, 0, 0, 'WITHSCORES'))
   if not urgent or urgent == fair or tonumber(due) <= tonumber(start) then return fair, owner, tag end
   if leaves_promises_whole(fair, tonumber(start)) then return fair, owner, tag end
-  return urgent, redis.call('HGET', JOB .. urgent, 'owner')
+  return urgent, owner_of(urgent)
 end
 
 -- An owner pays for a job once, however many workers die over it.
@@ -111,6 +111,7 @@ local function hand_out(id, spec, submitted)
   claims[#claims + 1] = {id, spec, fence, attempt, submitted, redis.call('HGET', job, 'picture') or ''}
 end
 
+adopt()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASE, '-inf', NOW, 'LIMIT', 0, MAX_SWEPT)) do sweep(id) end
 
 while #claims < count and #expired < MAX_SWEPT do

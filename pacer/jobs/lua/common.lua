@@ -45,7 +45,7 @@ local function stop_clock_when_empty()
   if is_empty() then
     redis.call('HSETNX', CLOCK, 'idle_since', NOW)
     redis.call('HDEL', CLOCK, 'virtual')
-    redis.call('DEL', WORK, IDLE)
+    redis.call('DEL', WORK, IDLE, OWED)
   end
 end
 
@@ -91,6 +91,23 @@ local function dequeue(id, owner)
   redis.call('ZREM', ACTIVE, owner)
 end
 
+local function owner_of(id)
+  return redis.call('HGET', JOB .. id, 'owner') or 'everybody'
+end
+
+-- A version without owners may have left jobs that wait for nobody's turn.
+local function adopt()
+  if redis.call('EXISTS', ACTIVE) == 1 then return end
+  for _, id in ipairs(redis.call('ZRANGE', PENDING, 0, -1)) do
+    local score, deadline, work = unpack(redis.call('HMGET', JOB .. id, 'score', 'deadline_ms', 'work'))
+    if score then
+      enqueue(id, owner_of(id), score, deadline, work)
+    else
+      redis.call('ZREM', PENDING, id)
+    end
+  end
+end
+
 local function departed()
   redis.call('LPUSH', DRAIN, busy_ms())
   redis.call('LTRIM', DRAIN, 0, MAX_DEPARTURES)
@@ -107,7 +124,7 @@ end
 -- Ends a job, in whatever hands it is; fields are those of its hash that change with it.
 local function end_job(id, state, ttl_s, fields, detail)
   local job = JOB .. id
-  dequeue(id, redis.call('HGET', job, 'owner'))
+  dequeue(id, owner_of(id))
   redis.call('ZREM', LEASE, id)
   set_left(id, 0)
   redis.call('HSET', job, 'state', state, 'finished_ms', NOW, unpack(fields))
@@ -126,10 +143,9 @@ local function requeue(id, detail)
   redis.call('ZREM', LEASE, id)
   new_fence(id)
   redis.call('HSET', job, 'state', 'queued', 'step', 0, 'worker', '')
-  local score, total, work, owner, deadline = unpack(
-    redis.call('HMGET', job, 'score', 'total', 'work', 'owner', 'deadline_ms'))
+  local score, total, work, deadline = unpack(redis.call('HMGET', job, 'score', 'total', 'work', 'deadline_ms'))
   set_left(id, work)
-  enqueue(id, owner, score, deadline, work)
+  enqueue(id, owner_of(id), score, deadline, work)
   event(id, 'requeued', 0, total, detail)
   ring(1)
 end

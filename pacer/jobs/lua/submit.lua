@@ -28,6 +28,7 @@ end
 
 if plan_id ~= '' then redis.call('SET', PLAN .. plan_id, '', 'KEEPTTL') end
 start_clock()
+adopt()
 for first = 5, #ARGV, FIELDS do
   local id, spec, plan, format, seed, total, work, cost, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack

@@ -169,6 +169,19 @@ async def test_the_work_that_waits_is_known_by_owner(wide, make_job, worker, tim
     assert (await wide.load(MODEL)).owed == {}
 
 
+async def test_jobs_of_a_queue_without_owners_are_adopted(client, wide, make_job, worker, lapse):
+    jobs = [make_job(), make_job(deadline_s=30.0), make_job()]
+    await wide.submit(jobs, predicted_s=None)
+    [held] = worker().claim(1)
+    for key in client.keys("{q:*}:of:*") + client.keys("{q:*}:active") + client.keys("{q:*}:owed"):
+        client.delete(key)
+    for job in jobs:
+        client.hdel(f"{{q:{MODEL}}}:job:{job.id}", "owner", "cost")
+    lapse(held.job.id)
+    assert {claim.job.id for claim in worker().claim(5)} == {job.id for job in jobs}
+    assert await wide.depth(MODEL) == 0
+
+
 costs = st.lists(st.integers(1, 60), min_size=12, max_size=12)
 two_weights = st.tuples(*[st.sampled_from([0.25, 1.0, 3.0])] * 2)
 

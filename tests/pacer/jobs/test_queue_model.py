@@ -223,6 +223,18 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.runner.run(self.store.depth(MODEL)) == len(self.waiting())
 
     @invariant()
+    def every_job_that_waits_waits_with_its_owner(self):
+        def members(name):
+            return {member.decode() for member in self.client.zrange(f"{{q:{MODEL}}}:{name}", 0, -1)}
+
+        for owner in self.owners:
+            assert members(f"of:{owner}") == set(self.turns.of(owner))
+        assert members("pending") == set(self.waiting()) == self.turns.waiting
+        assert members("active") == set(self.turns.tags)
+        owed = {name.decode(): int(work) for name, work in self.client.hgetall(f"{{q:{MODEL}}}:owed").items()}
+        assert owed == {owner: 8 * len(self.turns.of(owner)) for owner in self.turns.tags}
+
+    @invariant()
     def the_work_before_the_workers_is_that_of_unfinished_jobs(self):
         counted = sum(int(forwards) for forwards in self.client.hvals(f"{{q:{MODEL}}}:work"))
         unfinished = [job_id for job_id, state in self.state.items() if state not in TERMINAL]

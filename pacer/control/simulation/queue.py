@@ -1,7 +1,7 @@
 """The store's queue as numbers: its order, its limit, and the work that it tells the planner of.
 
 What the Lua scripts of `pacer/jobs` do, without a store: `submit`, `claim`, `beat` and `finish`, leases and fences left
-out, since no simulated worker dies.
+out, since no simulated worker dies. All jobs are of one owner: nobody's turn comes before their order.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def main(settings: Settings, model: str) -> int:
     import torch
 
     from workers.device import EXIT_CODE, DeviceLostError
+    from workers.loras import Loras
     from workers.models import choose_device, load
     from workers.worker import Worker
 
@@ -48,7 +49,8 @@ def main(settings: Settings, model: str) -> int:
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
-    worker = Worker(loaded.family, queue, settings, metrics, loaded.id)
+    loras = Loras(loaded.pipeline, loaded.id, settings.lora_dir, settings.loras_kept)
+    worker = Worker(loaded.family, queue, settings, metrics, loaded.id, loras)
     worker.warm_up(*loaded.card.default_size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())

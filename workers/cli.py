@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable
 
 import structlog
@@ -68,6 +69,7 @@ def _prepare_libraries() -> None:
     """Leave a worker's log to the worker, and idle cores to others; must run before the libraries are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are what is wanted
     # OpenMP's threads wait for each other in a busy loop of some milliseconds by default. Where anything else wants a
     # core, the gateway for one, each of a network call's many waits then lasts a time slice. A shorter loop is free.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -163,8 +163,7 @@ class Loras:
             if is_lost(error):
                 raise
             self._unload(name)
-            told = " ".join(str(error).split())[:_LONGEST]
-            raise LoraError(f"lora: {file.path.name} cannot be put on {self._model}: {told}") from error
+            raise LoraError(f"lora: {file.path.name} cannot be put on {self._model}: {_told(error)}") from error
         for part in self._parts:
             part.eval()
         return name
@@ -191,3 +190,10 @@ class Loras:
         """The networks that LoRAs are put on."""
         names = self._pipeline._lora_loadable_modules  # noqa: SLF001  nothing public lists them
         return [part for name in names if isinstance(part := getattr(self._pipeline, name, None), nn.Module)]
+
+
+def _told(error: BaseException) -> str:
+    """What first went wrong: loaders may fail again as they tidy up."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return " ".join(str(error).split())[:_LONGEST]

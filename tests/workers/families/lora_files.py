@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import DiffusionPipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import nn
+
+several = pytest.mark.filterwarnings("ignore:Already found a .peft_config:UserWarning")  # that is what is wanted
 
 NETWORK = ("to_q", "to_v", "to_out.0")
 TEXT = ("q_proj", "v_proj")

@@ -21,7 +21,7 @@ from workers.engine import Drawn, Engine
 from workers.families.registry import family_entry
 from workers.loras import Loras
 
-pytestmark = parity.quiet
+pytestmark = [parity.quiet, lora_files.several]
 
 A, B = Lora("a"), Lora("b", 0.7)
 SETS: tuple[tuple[Lora, ...], ...] = ((), (A,), (B,), (A, B), (Lora("a", -0.5), B), (), (B,), (A,))

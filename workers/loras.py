@@ -170,9 +170,12 @@ class Loras:
 
     def _check_loaded(self, name: str) -> None:
         """The stock loaders pass over what they find nothing for, and some change the network itself."""
-        if any(getattr(part, mark, None) for part in self._parts for mark in _CHANGES):
+        changed = [(part, mark) for part in self._parts for mark in _CHANGES if getattr(part, mark, None)]
+        if changed:
             self._pipeline.unload_lora_weights(reset_to_overwritten_params=True)
             self._loaded.clear()
+            for part, mark in changed:
+                setattr(part, mark, None)
             raise ValueError("it replaces weights of the network (a control LoRA), which would reach other requests")
         if not any(name in names for names in self._pipeline.get_list_adapters().values()):
             raise ValueError("it has no weights for any part of this model")

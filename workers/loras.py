@@ -24,7 +24,6 @@ from pacer.jobs.messages import Lora
 from pacer.loras import choose
 from workers.device import is_lost
 
-
 _CHANGES = ("_overwritten_params", "_transformer_norm_layers")
 """What the stock loaders remember on a network where a file has changed its own weights."""
 

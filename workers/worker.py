@@ -49,6 +49,7 @@ class Worker:
         settings: Settings,
         metrics: Metrics,
         model: str,
+        *,
         loras: Loras | None = None,
     ) -> None:
         if settings.beat_s > settings.lease_s / 2:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -31,7 +30,7 @@ def offering(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 
 @pytest.fixture(scope="module")
-def offered(offering: Settings, worker: StandInWorker) -> Iterator[httpx2.Client]:  # noqa: ARG001  it draws
+def offered(offering: Settings, worker: StandInWorker) -> Iterator[httpx2.Client]:
     with serving(offering) as url, httpx2.Client(base_url=url, timeout=20) as client:
         yield client
 
@@ -66,7 +65,9 @@ def test_openais_routes_take_them_too(offered: httpx2.Client) -> None:
 
 
 def test_schedules_are_the_models_and_promise_nothing(offered: httpx2.Client) -> None:
-    without, plan = (offered.post("/v1/plan", json={"budget": {"steps": 6}} | more).json() for more in ({}, {"lora": "ink"}))
+    without, plan = (
+        offered.post("/v1/plan", json={"budget": {"steps": 6}} | more).json() for more in ({}, {"lora": "ink"})
+    )
     assert without["predicted_quality_db"]["mean"] == 97.0
     assert (plan["schedule"], plan["sigmas"]) == (without["schedule"], without["sigmas"])
     assert plan["predicted_quality_db"] is plan["predicted_quality"] is None

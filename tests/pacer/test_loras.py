@@ -32,7 +32,7 @@ def test_what_a_request_names_must_be_offered(folder: Path) -> None:
     assert choose([Lora("ink"), Lora("own", 0.5)], folder, "owner/model")[1].name == "own.safetensors"
     assert choose([], None, "other") == ()
     for name in ("own", "owner/model/own", "../ink", "/etc/passwd", "ink.safetensors", "folder", "pickle", "-dash", ""):
-        with pytest.raises(PacerError, match="it has clay.v2, ink$") as refused:
+        with pytest.raises(PacerError, match=r"it has clay\.v2, ink$") as refused:
             choose([Lora("ink"), Lora(name)], folder, "other")
         assert (refused.value.kind, refused.value.field) == (ErrorKind.invalid_request, "lora")
     with pytest.raises(PacerError, match="has no LoRA 'ink'; it has none"):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusion3Pipeline
 from safetensors.torch import load_file, save_file
 
 from pacer.errors import ErrorKind
@@ -100,7 +99,7 @@ def test_a_request_without_has_the_bits_of_a_server_that_never_loaded_one(bench:
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_sets_in_one_queue_do_not_touch_each_other(bench: Bench, overlap: bool) -> None:  # noqa: FBT001
+def test_sets_in_one_queue_do_not_touch_each_other(bench: Bench, overlap: bool) -> None:
     sets = [(), (Lora("a"),), (Lora("b"),), (Lora("a", 0.5),), (Lora("a"), Lora("b")), (Lora("b"), Lora("a"))]
     alone = [bench.picture(*loras) for loras in sets]
     claims = [claim_of(*loras) for loras in sets]

@@ -1,6 +1,5 @@
 """Requests with different LoRAs, mixed in one queue, each against the stock pipeline alone with the same ones."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +66,7 @@ def sdxl() -> Case:
 
 
 def sd3() -> Case:
-    return flow_case(
-        tiny_sd3.build, lambda wish: {"guidance_scale": wish.guidance, "negative_prompt": wish.negative}
-    )
+    return flow_case(tiny_sd3.build, lambda wish: {"guidance_scale": wish.guidance, "negative_prompt": wish.negative})
 
 
 def flux() -> Case:
@@ -117,9 +114,7 @@ def draw(engine: Engine, claims: Sequence[Claim]) -> tuple[list[str], list[set[s
 
 
 @pytest.mark.parametrize("make", [sdxl, sd3, flux])
-def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(
-    make: Callable[[], Case], tmp_path: Path
-) -> None:
+def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(make: Callable[[], Case], tmp_path: Path) -> None:
     case = make()
     torch.manual_seed(0)
     built = case.build()
@@ -131,8 +126,13 @@ def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(
         path = lora_files.write(built, tmp_path / "loras", name, seed=seed, text=name == "a")
         stock.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
     family, seen = recording(ours)
-    engine = Engine(family, slots=6, max_rows=8, best_effort_slack_s=60.0, loras=Loras(ours, "tiny", tmp_path / "loras", 4))
-    asked = [(wish, loras, claim_of(case, wish, ours.scheduler, loras)) for wish, loras in zip(case.wishes, SETS, strict=True)]
+    engine = Engine(
+        family, slots=6, max_rows=8, best_effort_slack_s=60.0, loras=Loras(ours, "tiny", tmp_path / "loras", 4)
+    )
+    asked = [
+        (wish, loras, claim_of(case, wish, ours.scheduler, loras))
+        for wish, loras in zip(case.wishes, SETS, strict=True)
+    ]
     done, companies = draw(engine, [claim for _, _, claim in asked])
 
     sets = {claim.job.id: loras for _, loras, claim in asked}

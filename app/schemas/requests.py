@@ -185,6 +185,10 @@ def _one_name(value: object) -> object:
     return [{"name": value}] if isinstance(value, str) else value
 
 
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "minLength": 1, "maxLength": 100})
+
+
 def _named_once(value: list[LoraFields]) -> list[LoraFields]:
     names = [lora.name for lora in value]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -224,7 +228,8 @@ class PlanFields(Strict):
     )
     lora: Annotated[list[LoraFields], AfterValidator(_named_once), Field(max_length=MOST_LORAS)] | None = Field(
         default=None,
-        description="LoRAs to draw with, at most 4; schedules were searched without, so no quality is predicted",
+        json_schema_extra=_or_a_name,
+        description="LoRAs to draw with, or the name of one; no quality is predicted, schedules were searched without",
     )
 
     @field_validator("lora", mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,9 +60,10 @@ def test_a_job_is_drawn_with_what_it_names(
 def test_openais_routes_take_them_too(offered: httpx2.Client) -> None:
     answer = offered.post("/v1/images/generations", json=GOOD | {"lora": [CLAY]}).json()
     assert answer["pacer"]["lora"] == [CLAY]
-    form = {"prompt": "a red circle", "lora": "ink", "num_inference_steps": "4"}
-    edited = offered.post("/v1/images/edits", data=form, files={"image": picture_of(5)})
-    assert edited.json()["pacer"]["lora"] == [INK], edited.text
+    form = {"prompt": "a red circle", "num_inference_steps": "4"}
+    for said, meant in (("ink", [INK]), (json.dumps([INK, CLAY]), [CLAY, INK])):
+        edited = offered.post("/v1/images/edits", data=form | {"lora": said}, files={"image": picture_of(5)})
+        assert edited.json()["pacer"]["lora"] == meant, edited.text
 
 
 def test_schedules_are_the_models_and_promise_nothing(offered: httpx2.Client) -> None:

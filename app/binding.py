@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from app.gateway import Gateway
@@ -62,9 +63,17 @@ def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
         said = getattr(fields, name)
         if said is not None and said != value:
             raise not_binding(f"was quoted for {name} {value}, not {said}")
+    named = {lora.name: lora.scale for lora in fields.lora or ()}
+    loras = {lora.name: lora.scale for lora in bound.plan.lora}
+    if fields.lora is not None and named != loras:
+        raise not_binding(f"was quoted for lora {_set(loras)}, not {_set(named)}")
     if count != bound.images:
         raise not_binding(f"was quoted for n {bound.images}, not {count}")
     return fields.model_copy(update=quoted)
+
+
+def _set(loras: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} at {scale:g}" for name, scale in sorted(loras.items())) or "none"
 
 
 def check_picture(picture: PictureEntry | None, bound: BoundPlan) -> None:

@@ -20,8 +20,9 @@ from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.bound_plans import BoundPlan
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import Job, PictureFiles, Plan, TableMessage
+from pacer.jobs.messages import Job, Lora, PictureFiles, Plan, TableMessage
 from pacer.jobs.owners import EVERYBODY
+from pacer.loras import choose
 from pacer.models import ModelCard, count_words
 from schedules.table import Table
 
@@ -150,7 +151,18 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
         allow_other_model=bool(fields.allow_other_model),
         allow_interpolated=bool(fields.allow_interpolated),
+        lora=_loras(fields, gateway, card),
     )
+
+
+def _loras(fields: PlanFields, gateway: Gateway, card: ModelCard) -> tuple[Lora, ...]:
+    """What a request names, by name: the order in which LoRAs are added means nothing."""
+    named = sorted(fields.lora or (), key=lambda lora: lora.name)
+    if named and gateway.settings.batch_invariant:
+        raise _invalid("lora", "is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)")
+    loras = tuple(Lora(lora.name, lora.scale) for lora in named)
+    choose(loras, gateway.settings.lora_dir, card.id)
+    return loras
 
 
 class _Bounds(TypedDict, total=False):

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     prompt_cache_bytes: int = Field(
         default=268_435_456, ge=0, description="Most bytes of encoded prompts that a worker keeps, on its device."
     )
+    lora_dir: Path | None = Field(
+        default=None,
+        description="Folder of the LoRAs that requests may name: NAME.safetensors, or MODEL/NAME.safetensors for one.",
+    )
+    loras_kept: int = Field(default=8, ge=4, description="Most LoRAs that a worker keeps loaded, on its device.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(default=0, ge=0, description="Threads of torch on the CPU; 0 leaves torch's choice.")
     embed_metadata: bool = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable
 
 import structlog
@@ -36,6 +37,7 @@ def main(settings: Settings, model: str) -> int:
     import torch
 
     from workers.device import EXIT_CODE, DeviceLostError
+    from workers.loras import Loras
     from workers.models import choose_device, load
     from workers.worker import Worker
 
@@ -48,7 +50,8 @@ def main(settings: Settings, model: str) -> int:
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
-    worker = Worker(loaded.family, queue, settings, metrics, loaded.id)
+    loras = Loras(loaded.pipeline, loaded.id, settings.lora_dir, settings.loras_kept)
+    worker = Worker(loaded.family, queue, settings, metrics, loaded.id, loras=loras)
     worker.warm_up(*loaded.card.default_size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())
@@ -66,6 +69,7 @@ def _prepare_libraries() -> None:
     """Leave a worker's log to the worker, and idle cores to others; must run before the libraries are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several LoRAs are what is wanted
     # OpenMP's threads wait for each other in a busy loop of some milliseconds by default. Where anything else wants a
     # core, the gateway for one, each of a network call's many waits then lasts a time slice. A shorter loop is free.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

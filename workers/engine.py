@@ -31,6 +31,7 @@ from workers.device import DeviceLostError, is_lost
 from workers.families.base import Family, PictureError, hand_over_guidance
 from workers.invariance import InvariantFamily
 from workers.lanes import open_lane
+from workers.loras import LoraError, Loras, LoraSet
 from workers.memory import BoundedFamily, Shape, Stage
 from workers.pictures import read_picture
 from workers.prompts import PromptCache
@@ -74,6 +75,7 @@ class _Company(NamedTuple):
     """What is equal among the jobs that step together."""
 
     shape: Shape
+    loras: LoraSet
     alone: str | None  # a job that takes no other with it
 
 
@@ -82,6 +84,7 @@ class _Held:
     claim: Claim
     admitted_s: float
     ends_s: float  # when its last step must be done, or its picture is worth nothing
+    loras: LoraSet = ()
     encode_s: float = 0.0
     stepping_s: float = 0.0  # when its prompt was encoded
     step: int = 0
@@ -89,6 +92,7 @@ class _Held:
 
 class _Encoded(NamedTuple):
     spec: Spec
+    loras: LoraSet
     seconds: float
 
 
@@ -108,6 +112,7 @@ class Engine:
         overlap: whether prompts are encoded and latents decoded beside the step loop.
         prompt_cache_bytes: most bytes of encoded prompts kept.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
+        loras: those that jobs may name; none by default.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
 
@@ -129,10 +134,13 @@ class Engine:
         overlap: bool = False,
         prompt_cache_bytes: int = 2**28,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
+        loras: Loras | None = None,
     ) -> None:
         refuse_caching_hooks(family)
         self._bounded = BoundedFamily(family, max_rows, on_out_of_memory)
         self._family = InvariantFamily(self._bounded) if batch_invariant else self._bounded
+        self._batch_invariant = batch_invariant
+        self._loras = loras or Loras.none()
         self._runner = Runner(self._family, slots, invariant=batch_invariant)
         self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
         self._slots = slots
@@ -201,34 +209,42 @@ class Engine:
 
     def _encode(self, claim: Claim) -> _Encoded:
         started, job = time.monotonic(), claim.job
-        texts = [
-            self._prompts.encode(self._family, job.prompt, negative=False),
-            self._prompts.encode(self._family, job.negative_prompt, negative=True),
-        ]
+        loras = self._find_loras(claim)
+        with self._loras.on(loras):
+            texts = [
+                self._prompts.encode(self._family, job.prompt, negative=False, loras=loras),
+                self._prompts.encode(self._family, job.negative_prompt, negative=True, loras=loras),
+            ]
         (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale)
         shape = self._family.latent_shape(job.width, job.height)
         picture = read_picture(claim, self._family, shape)
         spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative, picture)
-        return _Encoded(spec, time.monotonic() - started)
+        return _Encoded(spec, loras, time.monotonic() - started)
+
+    def _find_loras(self, claim: Claim) -> LoraSet:
+        if claim.job.plan.lora and self._batch_invariant:
+            raise LoraError("lora: is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)")
+        return self._loras.find(claim.job.plan.lora)
 
     def _seat(self, held: _Held, encoded: Future[_Encoded]) -> Failed | None:
         """Give an encoded job its slot."""
         job = held.claim.job
         try:
-            spec, held.encode_s = encoded.result()
+            spec, held.loras, held.encode_s = encoded.result()
             self._runner.admit(job.id, spec)
-            self._family.prepare(spec.shape, (spec.positive, spec.negative))
-        except (TableError, PictureError) as error:
+            with self._loras.on(held.loras):
+                self._family.prepare(spec.shape, (spec.positive, spec.negative))
+        except (TableError, PictureError, LoraError) as error:
             return self._fail(held, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
             _check_device(error, [job.id])
             return self._fail(held, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = self._steps_end_s(held.claim)
-        company = _Company(spec.shape, None if held.claim.attempt < self._last_attempt else job.id)
+        company = _Company(spec.shape, held.loras, None if held.claim.attempt < self._last_attempt else job.id)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
-        if spec.picture is None:  # what is published is the time of a prompt alone
+        if spec.picture is None and not held.loras:  # what is published is the time of a prompt alone
             self.speed.encoded(held.encode_s)
         return None
 
@@ -303,7 +319,8 @@ class Engine:
         if not job_ids:
             return []
         try:
-            overflowed = self._runner.step(job_ids)
+            with self._loras.on(self._held[job_ids[0]].loras):  # a batch has one set
+                overflowed = self._runner.step(job_ids)
         except Exception as error:  # noqa: BLE001 -- whatever a network raises must cost no more than its own request
             _check_device(error, job_ids)
             if len(job_ids) > 1:

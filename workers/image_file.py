@@ -46,6 +46,7 @@ def provenance(job: Job) -> dict[str, str]:
     """What a picture says of its making: enough to draw it again. Empty where the job asks for none."""
     if not job.embed_metadata:
         return {}
+    loras = {"lora": " ".join(f"{lora.name}:{lora.scale!r}" for lora in job.plan.lora)} if job.plan.lora else {}
     return {
         "prompt": job.prompt,
         "negative_prompt": job.negative_prompt,
@@ -56,4 +57,5 @@ def provenance(job: Job) -> dict[str, str]:
         "steps": str(job.plan.steps),
         "sigmas": " ".join(map(repr, job.plan.sigmas)),
         "guidance_scale": repr(job.guidance_scale),
+        **loras,
     }

@@ -29,12 +29,14 @@ class LoadedModel:
     Attributes:
         card: what the gateway knows of it, its id among it.
         folder: where it was loaded from.
-        family: the adapter.
+        pipeline: the stock pipeline, whose loop and scheduler are never used.
+        family: the adapter over its networks.
         dtype: of the network's weights on the device.
     """
 
     card: ModelCard
     folder: Path
+    pipeline: DiffusionPipeline
     family: Family
     dtype: torch.dtype
 
@@ -86,10 +88,11 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
     try:
         pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
         pipeline.set_progress_bar_config(disable=True)
-        family = entry.load_adapter()(pipeline.to(device))
+        pipeline = pipeline.to(device)
+        family = entry.load_adapter()(pipeline)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{name} cannot be loaded: {error}") from error
-    return LoadedModel(card, folder, family, dtype)
+    return LoadedModel(card, folder, pipeline, family, dtype)
 
 
 def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], FamilyEntry]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 
 from workers.conditioning import size_bytes
 from workers.families.base import Conditioning, Family
+
+_Key = tuple[str, bool, Hashable]
 
 _ENTRY_BYTES = 256
 """What an entry takes beside its tensors, about."""
@@ -20,7 +23,7 @@ class PromptCache:
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
-        self._kept: OrderedDict[tuple[str, bool], Conditioning] = OrderedDict()
+        self._kept: OrderedDict[_Key, Conditioning] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -31,9 +34,16 @@ class PromptCache:
         """Bytes kept."""
         return self._bytes
 
-    def encode(self, family: Family, prompt: str, *, negative: bool) -> Conditioning:
-        """The conditioning of a prompt, or of a negative prompt, encoded if it is not kept."""
-        key = prompt, negative
+    def encode(self, family: Family, prompt: str, *, negative: bool, loras: Hashable = ()) -> Conditioning:
+        """The conditioning of a prompt, or of a negative prompt, encoded if it is not kept.
+
+        Args:
+            family: the model.
+            prompt: what to encode.
+            negative: whether it is a negative prompt.
+            loras: which are on, since text encoders may have some too.
+        """
+        key = prompt, negative, loras
         if key not in self._kept:
             (conditioning,) = family.encode([prompt], negative=negative)
             self._keep(key, conditioning)
@@ -41,7 +51,7 @@ class PromptCache:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _keep(self, key: tuple[str, bool], conditioning: Conditioning) -> None:
+    def _keep(self, key: _Key, conditioning: Conditioning) -> None:
         self._kept[key] = conditioning
         self._bytes += _size(conditioning)
         while self._bytes > self._capacity_bytes:

@@ -19,6 +19,7 @@ from workers.device import DeviceLostError
 from workers.engine import Engine
 from workers.families.base import Family
 from workers.intake import Intake
+from workers.loras import Loras
 
 _log = structlog.get_logger(__name__)
 _IDLE_S = 0.1  # longest wait for a first job, so that a stop is heard
@@ -35,12 +36,22 @@ class Worker:
         settings: slots, rows, beats and how long a drain may take.
         metrics: of this process.
         model: its id, for the labels.
+        loras: those that jobs may name; none by default.
 
     Raises:
         ValueError: beats would come too seldom to keep a lease.
     """
 
-    def __init__(self, family: Family, queue: WorkerQueue, settings: Settings, metrics: Metrics, model: str) -> None:
+    def __init__(
+        self,
+        family: Family,
+        queue: WorkerQueue,
+        settings: Settings,
+        metrics: Metrics,
+        model: str,
+        *,
+        loras: Loras | None = None,
+    ) -> None:
         if settings.beat_s > settings.lease_s / 2:
             raise ValueError(
                 f"PACER_BEAT_S must be at most half of PACER_LEASE_S ({settings.lease_s:g}), is {settings.beat_s:g}"
@@ -61,6 +72,7 @@ class Worker:
             overlap=settings.overlap == "on" or (settings.overlap == "auto" and family.device.type != "cpu"),
             prompt_cache_bytes=settings.prompt_cache_bytes,
             on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
+            loras=loras,
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat

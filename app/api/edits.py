@@ -32,7 +32,13 @@ def _body_schema() -> dict[str, Any]:
     schema = EditsRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     files = {name: {**_FILE, "description": said} for name, said in _DESCRIPTIONS.items()}
-    return {**schema, "properties": {**files, **schema["properties"]}, "required": ["image", *schema["required"]]}
+    # A form has texts: a list of objects comes as JSON.
+    lora = {"type": "string", "description": "the name of one, or a list as in /v1/images/generations, as JSON"}
+    return {
+        **schema,
+        "properties": {**files, **schema["properties"], "lora": lora},
+        "required": ["image", *schema["required"]],
+    }
 
 
 @router.post(

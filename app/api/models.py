@@ -19,6 +19,7 @@ from pacer.control.budget_request import BudgetRequest
 from pacer.control.frontier import frontier
 from pacer.control.limits import Forecast
 from pacer.errors import ErrorKind, PacerError
+from pacer.loras import offered
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Figure, Schedule
 from schedules.compile import SOLVERS
@@ -85,6 +86,7 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         distilled=card.distilled is not None,
         solvers=list(SOLVERS),
         grids=list(grid_names(card.noise_schedule)),
+        loras=list(offered(gateway.settings.lora_dir, card.id)),
         live_workers=await _live_workers(card.id, gateway),
     )
 

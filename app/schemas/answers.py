@@ -26,6 +26,13 @@ class Share(BaseModel):
     high: float
 
 
+class LoraAnswer(BaseModel):
+    """A LoRA that an image is drawn with."""
+
+    name: str
+    scale: float
+
+
 class PlanAnswer(BaseModel):
     """What will be run, and what to expect for it."""
 
@@ -46,6 +53,9 @@ class PlanAnswer(BaseModel):
         description="the schedule was not shown to hold for this guidance scale, size or budget, and "
         "allow_interpolated took it all the same"
     )
+    lora: list[LoraAnswer] = Field(
+        description="what the model is drawn with; the schedule was searched without, so no quality is predicted"
+    )
 
     @classmethod
     def of(cls, plan: messages.Plan) -> PlanAnswer:
@@ -64,6 +74,7 @@ class PlanAnswer(BaseModel):
             predicted_wait_seconds=plan.predicted_wait_seconds,
             other_model=plan.other_model,
             interpolated=plan.interpolated,
+            lora=[LoraAnswer(name=lora.name, scale=lora.scale) for lora in plan.lora],
         )
 
 
@@ -167,6 +178,7 @@ class ModelAnswer(BaseModel):
     distilled: bool = Field(description="taught to draw in default_steps; it has no searched schedules")
     solvers: list[str]
     grids: list[str]
+    loras: list[str] = Field(description="those that requests may name")
     live_workers: int | None = Field(description="null while the store does not answer")
 
 

@@ -14,14 +14,19 @@ from pydantic import (
     Field,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from pacer.jobs.messages import ImageFormat
+from pacer.loras import MOST as MOST_LORAS
 from pacer.settings import QualityLevel
 
 MAX_SEED = 2**63 - 1
+
+LORA_SCALE = 4.0
+"""Largest scale of a LoRA, and of its opposite."""
 
 _SIZE = re.compile(r"auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
 
@@ -168,6 +173,29 @@ class Budget(Strict):
         return self
 
 
+class LoraFields(Strict):
+    """A LoRA to draw with."""
+
+    name: Text = Field(min_length=1, max_length=100, description="one of those that GET /v1/models lists")
+    scale: float = Field(default=1.0, ge=-LORA_SCALE, le=LORA_SCALE, description="what its weights are multiplied by")
+
+
+def _one_name(value: object) -> object:
+    """A name alone stands for one at scale 1."""
+    return [{"name": value}] if isinstance(value, str) else value
+
+
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "string", "minLength": 1, "maxLength": 100})
+
+
+def _named_once(value: list[LoraFields]) -> list[LoraFields]:
+    names = [lora.name for lora in value]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"must name each once, {twice[:80]!r} is there twice")
+    return value
+
+
 class PlanFields(Strict):
     """What planning needs."""
 
@@ -198,6 +226,16 @@ class PlanFields(Strict):
     sigmas: list[float] | None = Field(
         default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"
     )
+    lora: Annotated[list[LoraFields], AfterValidator(_named_once), Field(max_length=MOST_LORAS)] | None = Field(
+        default=None,
+        json_schema_extra=_or_a_name,
+        description="LoRAs to draw with, or the name of one; no quality is predicted, schedules were searched without",
+    )
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return _one_name(value)
 
     @property
     def idle_leaves(self) -> tuple[str, ...]:

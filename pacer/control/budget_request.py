@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pacer.errors import ErrorKind, PacerError
+from pacer.jobs.messages import Lora
 from pacer.models import ModelCard
 from schedules.compile import SOLVERS
 
@@ -53,6 +54,8 @@ class BudgetRequest:
         allow_other_model: run the schedule named by its id even where it was optimised on another model, or on other
             weights of this one; nothing is then known of its quality.
         picture: what the drawing starts from; None is noise alone.
+        lora: what the model is drawn with, in the order of their names; nothing is then known of any schedule's
+            quality.
     """
 
     card: ModelCard
@@ -73,6 +76,7 @@ class BudgetRequest:
     allow_other_model: bool = False
     allow_interpolated: bool = False
     picture: PictureEntry | None = None
+    lora: tuple[Lora, ...] = ()
 
     @property
     def branch_scale(self) -> float:
@@ -140,6 +144,14 @@ def check_bounds(request: BudgetRequest, max_steps: int) -> None:
         raise invalid("budget.min_quality", f"must be above 0 and at most 1, is {request.min_quality:g}")
     if request.min_psnr_db is not None and not request.min_psnr_db > 0:
         raise invalid("budget.min_psnr_db", f"must be above 0, is {request.min_psnr_db:g}")
+    _check_floors(request)
+
+
+def _check_floors(request: BudgetRequest) -> None:
+    """Refuse floors where a LoRA makes another model of the one that was measured."""
+    if request.lora and (request.min_psnr_db is not None or request.min_quality is not None):
+        field = "budget.min_quality" if request.min_psnr_db is None else "budget.min_psnr_db"
+        raise invalid(field, "quality was measured without LoRAs, so none is known with one; leave out one of the two")
 
 
 def invalid(field: str, detail: str) -> PacerError:

@@ -58,7 +58,7 @@ def plan(
 
 def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
-    table, evidence = choice.table, choice.evidence
+    table, evidence = choice.table, None if request.lora else choice.evidence
     evaluations = table.network_evaluations(request.branch_scale)
     return Plan(
         model=request.card.id,
@@ -73,6 +73,7 @@ def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) 
         predicted_wait_seconds=None if forecast is None else forecast.wait_s,
         other_model=choice.other_model,
         interpolated=choice.interpolated,
+        lora=request.lora,
     )
 
 

@@ -50,6 +50,15 @@ class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base, original)
 
 
+class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A LoRA that an image is drawn with."""
+
+    name: str
+    """Of a file that the model is offered with."""
+    scale: float = 1.0
+    """What its weights are multiplied by."""
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the gateway decided to spend, and what it expects for it."""
 
@@ -73,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False
     """Whether it was not shown to hold for this guidance, size or budget, and runs because the caller allowed it."""
+    lora: tuple[Lora, ...] = ()
+    """What the model is drawn with, by name; the schedule was searched, and its quality measured, without."""
 
 
 class PictureInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from conftest import wait_until
+from safetensors.numpy import save_file
 
 from pacer.models import CARD_NAME, load
 
@@ -106,6 +108,29 @@ def test_every_served_model_gets_a_worker_and_a_metrics_port(tmp_path: Path) -> 
             "/v1/images/generations", json={"prompt": "a red circle", "model": "me/other", "budget": {"steps": 2}}
         )
         assert (drawn.status_code, drawn.json()["pacer"]["model"]) == (200, "me/other")
+
+
+@pytest.mark.live
+def test_a_lora_of_the_folder_changes_the_picture(tmp_path: Path) -> None:
+    layer = "transformer.transformer_blocks.0.attn.to_q"
+    rng = np.random.default_rng(0)
+    sides = {"A": rng.normal(size=(2, 128)), "B": rng.normal(size=(128, 2))}
+    (tmp_path / "loras").mkdir()
+    save_file(
+        {f"{layer}.lora_{side}.weight": value.astype(np.float32) for side, value in sides.items()},
+        tmp_path / "loras" / "ink.safetensors",
+    )
+    fields = {"prompt": "a red circle", "budget": {"steps": 2}, "seed": 1}
+    with (
+        running(tmp_path, PACER_LORA_DIR=str(tmp_path / "loras")) as (system, url, log),
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+        wait_until(lambda: "pacer: ready" in log.read_text() or system.poll() is not None, 120)
+        asked = [fields, fields | {"lora": "ink"}, fields]
+        answers = [client.post("/v1/images/generations", json=body | {"output_format": "webp"}) for body in asked]
+        assert [answer.status_code for answer in answers] == [200] * 3, log.read_text()
+        plain, inked, again = (answer.json()["data"][0]["b64_json"] for answer in answers)
+        assert plain == again != inked
 
 
 def folder_model(folder: Path, model_id: str) -> Path:

@@ -134,9 +134,14 @@ def test_pictures_come_in_the_order_in_which_they_were_finished(engine: Engine, 
     claims = [claim_of("0.5", steps=steps) for steps in (9, 3, 6, 1, 2, 5)]
     for claim in claims:
         engine.admit(claim)
-    threading.Timer(0.2, family.decoder.set).start()
-    ended = ended_of(turns_until(engine, lambda: not len(engine)))
-    assert [len(one.claim.job.table.uncond) for one in ended] == [1, 2, 3, 5, 6, 9]
+    turns = turns_until(engine, lambda: all(step == len(each.job.table.uncond) for each, step in engine.progress()))
+    family.decoder.set()
+    turns += turns_until(engine, lambda: not len(engine))
+    last = {job: number for number, turn in enumerate(turns) for job in turn.stepped}
+    finished = [last[one.claim.job.id] for one in ended_of(turns)]
+    assert len(finished) == len(claims)
+    assert finished == sorted(finished)
+    assert finished[0] < finished[-1]
 
 
 def test_a_device_lost_beside_the_steps_ends_the_engine_and_names_the_job(engine: Engine, family: Gated) -> None:

@@ -145,14 +145,16 @@ def _cost(run: SearchRun, found: dict[int, Found]) -> dict[str, bool | int | flo
     """What the whole search took, its teachers and not the evidence; nothing where a part was not counted."""
     evaluations, seconds = [each.evaluations for each in found.values()], [each.seconds for each in found.values()]
     teacher = run.teacher_cost
-    before = run.request.start.provenance.parameters if run.request.start is not None else {}
-    first = [float(before.get(name, 0)) for name in ("search_evaluations", "search_seconds")]
     if teacher is None or None in evaluations or None in seconds:
         return {}
-    return {
-        "search_evaluations": int(first[0]) + teacher[0] + sum(each or 0 for each in evaluations),
-        "search_seconds": round(first[1] + teacher[1] + sum(each or 0.0 for each in seconds), 1),
+    spent: dict[str, int | float] = {
+        "search_evaluations": teacher[0] + sum(each or 0 for each in evaluations),
+        "search_seconds": round(teacher[1] + sum(each or 0.0 for each in seconds), 1),
     }
+    if run.request.start is None:
+        return {**spent}
+    before = run.request.start.provenance.parameters
+    return {name: type(value)(before[name]) + value for name, value in spent.items() if name in before}
 
 
 def _method(request: SearchRequest) -> str:

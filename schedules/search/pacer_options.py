@@ -45,7 +45,7 @@ class PacerOptions:
     starts: int = 3
     first: int = 24
     most: int = 64
-    later: int = 4
+    later: int = 3
     largest: int = 12
     spend: int = 50_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)

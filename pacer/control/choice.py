@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from schedules.artefact import Entry, Schedule
 from schedules.compile import compile_table
 from schedules.evidence import Evidence
 from schedules.grid_names import find_grid, grid_names
+from schedules.noise import NoiseSchedule
 from schedules.registry import entry_table
-from schedules.table import FloatArray, Table
+from schedules.table import FloatArray, Prediction, Table
 
 CUSTOM = "custom"
 """The schedule name of a plan that was made from the caller's own sigmas."""
@@ -52,13 +54,20 @@ def from_entry(schedule: Schedule, entry: Entry) -> Choice:
 def from_grid(request: BudgetRequest, name: str, steps: int) -> Choice:
     """A textbook grid by its name: no evidence, hence no predicted quality."""
     noise = request.card.noise_schedule
-    grid = find_grid(name, noise)
-    if grid is None:
+    if find_grid(name, noise) is None:
         allowed = f"an id model/solver/steps, or one of the grids {', '.join(grid_names(noise))}"
         raise PacerError(ErrorKind.schedule_not_found, f"no schedule {name[:120]!r}; give {allowed}", field="schedule")
-    solver = grid_solver(request)
+    return _on_grid(name, grid_solver(request), steps, request.card.prediction, noise)
+
+
+@lru_cache(maxsize=1024)
+def _on_grid(name: str, solver: str, steps: int, prediction: Prediction, noise: NoiseSchedule) -> Choice:
+    """Kept, as a table of many steps takes longer to compile than all else that planning does."""
+    grid = find_grid(name, noise)
+    if grid is None:
+        raise ValueError(f"name: {name!r} is no grid")
     sigmas = grid(steps)
-    return Choice(name, solver, tuple(sigmas.tolist()), _compile(request, solver, sigmas, field="schedule"))
+    return Choice(name, solver, tuple(sigmas.tolist()), _compile(solver, sigmas, prediction, noise, field="schedule"))
 
 
 def from_sigmas(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: int) -> Choice:
@@ -73,13 +82,15 @@ def from_sigmas(request: BudgetRequest, sigmas: tuple[float, ...], max_steps: in
     if request.steps is not None and request.steps != len(sigmas) - 1:
         raise invalid("sigmas", f"{request.steps} steps need {request.steps + 1} sigmas, there are {len(sigmas)}")
     solver = grid_solver(request)
-    return Choice(CUSTOM, solver, sigmas, _compile(request, solver, np.array(sigmas), field="sigmas"))
+    card = request.card
+    table = _compile(solver, np.array(sigmas), card.prediction, card.noise_schedule, field="sigmas")
+    return Choice(CUSTOM, solver, sigmas, table)
 
 
-def _compile(request: BudgetRequest, solver: str, sigmas: FloatArray, *, field: str) -> Table:
+def _compile(solver: str, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule, *, field: str) -> Table:
     try:
         # Sigmas that almost touch overflow in the higher orders; the table then says so.
         with np.errstate(all="ignore"):
-            return compile_table(solver, sigmas, request.card.prediction, request.card.noise_schedule)
+            return compile_table(solver, sigmas, prediction, noise)
     except ValueError as error:
         raise invalid(field, f"solver {solver!r} cannot run these sigmas: {error}") from error

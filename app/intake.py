@@ -75,11 +75,10 @@ async def take(
     if bound is None:
         planned, table = await quote(request, gateway, owner)
     else:
+        request = replace(request, latency_s=bound.latency_s)
         planned, table = await _quoted(request, bound, gateway, owner)
     packed = TableMessage.of(table)
     seen = source if "image" in packed.base else None
-    if bound is not None:
-        request = replace(request, latency_s=bound.latency_s)
     first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
     first = msgspec.structs.replace(first, picture=None if seen is None else seen.said())
     later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))

@@ -2,8 +2,8 @@
 
 The slope of a seed's error in every number takes one way back (`adjoint`), and the curvature a few more: the mean of
 J's (J's)' over random signs s is J' J (Hutchinson 1990). At 10 evaluations a seed costs a fifth of what moving each
-number in turn does, at 20 a twelfth, and what few seeds want is not what others want. Times stay: what is left of the
-noise would move them by more than the ripples of their embedding.
+number in turn does, at 20 a fourteenth, and what few seeds want is not what others want. Times stay: what is left of
+the noise would move them by more than the ripples of their embedding.
 """
 
 from __future__ import annotations

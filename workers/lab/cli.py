@@ -127,10 +127,11 @@ def search(
     settings: Settings = context.obj
     sought = _solver(method, solver)
     wanted = _wanted(budgets, evaluations, method, placement=placement)
-    named = check_variant(variant) if variant is not None else (_PLACED_VARIANT if placement else None)
     name = model or settings.models[0]
     lab = open_model(name, settings, prompts)
-    seeds = seeds or _SEEDS[method]
+    seeds, begun = seeds or _SEEDS[method], _start(start, lab)
+    usual = _PLACED_VARIANT if placement else (begun.variant if begun is not None else None)
+    named = check_variant(variant) if variant is not None else usual
     request = SearchRequest(
         sought, wanted, lab.guidance_scale if guidance is None else guidance,
         guidance_range=None if guidance_range is None else parse_range(guidance_range),
@@ -139,7 +140,7 @@ def search(
         path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
         free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
-        placement=placement, start=_start(start, lab),
+        placement=placement, start=begun,
     )  # fmt: skip
     console, began = Console(), time.perf_counter()
     with progress_bar(console) as progress:

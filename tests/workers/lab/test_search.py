@@ -163,6 +163,8 @@ def test_a_start_that_cannot_be_gone_on_from_is_refused(bench_of: MakeBench, req
     grid = search_schedule(bench_of(replace(request_, budgets=(2,))))
     with pytest.raises(ValueError, match="only learned coefficients"):
         replace(learned, start=grid)
+    with pytest.raises(ValueError, match=r"at guidance scale 1\.5, not at 2"):
+        replace(learned, guidance_scale=2.0, start=search_schedule(bench_of(learned)))
     with pytest.raises(ValueError, match="no schedule for 3, 5 steps"):
         replace(learned, budgets=(2, 3, 5), start=search_schedule(bench_of(learned)))
 

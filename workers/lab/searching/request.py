@@ -115,6 +115,9 @@ class SearchRequest:
             return
         if not self.learned or self.placement or self.start.solver != LEARNED:
             raise ValueError("start: only learned coefficients can be gone on from, with guidance where it is")
+        before = float(self.start.provenance.parameters["guidance_scale"])
+        if before != self.guidance_scale:
+            raise ValueError(f"start: was searched at guidance scale {before:g}, not at {self.guidance_scale:g}")
         if missing := [steps for steps in self.budgets if self.start.entry(steps) is None]:
             raise ValueError(f"start: has no schedule for {', '.join(map(str, missing))} steps")
 

@@ -14,6 +14,7 @@ from app.gateway import Gateway
 from app.pictures import Source, sized
 from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
+from pacer.control.evaluations import forwards
 from pacer.control.kept import kept
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
@@ -96,7 +97,7 @@ def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Sour
 async def _quoted(request: BudgetRequest, bound: BoundPlan, gateway: Gateway, owner: str) -> tuple[Plan, Table]:
     check_picture(request.picture, bound)
     load = await gateway.store.load(request.card.id)
-    forecast = None if load is None else Forecast.of(load, bound.latency_s, owner)
+    forecast = None if load is None else Forecast.of(load, bound.latency_s, owner, each=forwards(request.branch_scale))
     table = bound.table.table()
     return kept(bound.plan, table, forecast, latency_s=bound.latency_s, images=bound.images), table
 
@@ -122,12 +123,22 @@ async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = _plan(request, gateway, None)
     load = await gateway.store.load(request.card.id)
-    return planned if load is None else _plan(request, gateway, Forecast.of(load, request.latency_s, owner))
+    if load is None:
+        return planned
+    each = forwards(request.branch_scale)
+    return _plan(request, gateway, Forecast.of(load, request.latency_s, owner, each=each))
 
 
 def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -> tuple[Plan, Table]:
     settings = gateway.settings
-    return plan(request, gateway.registry, forecast, default_steps=settings.default_steps, max_steps=settings.max_steps)
+    return plan(
+        request,
+        gateway.registry,
+        forecast,
+        default_steps=settings.default_steps,
+        max_steps=settings.max_steps,
+        degrade_at=settings.degrade_at,
+    )
 
 
 def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:

@@ -153,6 +153,7 @@ class Engine:
         self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
         self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
         self.speed = SpeedMeter(max_rows)
+        self._stepped_s: float | None = None  # when the last turn ended, if it stepped
 
     def __len__(self) -> int:
         return len(self._held)
@@ -273,10 +274,13 @@ class Engine:
         unseated = [*self._seat_encoded(), *self._expire()]
         started = time.monotonic()
         batch = self._batcher.pick(started, self.speed.cost)
+        if batch and self._stepped_s is not None:
+            self.speed.paused(started - self._stepped_s)
         rows = sum(request.next_rows for request in batch)
         splits = self._bounded.splits
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
+        self._stepped_s = started + seconds if batch else None
         if batch and splits == self._bounded.splits:
             self.speed.stepped(seconds, rows)
         stepped = [request.id for request in batch if request.id in self._held]

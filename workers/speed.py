@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pacer.control.turns import TurnCost
+from pacer.control.turns import Gaps, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
@@ -75,18 +75,23 @@ class SpeedMeter:
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._turns = TurnFit()
+        self._gaps = Gaps()
         self._encode: float | None = None
         self._decode: float | None = None
         self._deliver: float | None = None
 
     @property
     def cost(self) -> TurnCost:
-        """Predicted seconds of a turn."""
-        return self._turns.cost or _FIRST_GUESS
+        """Predicted seconds of a turn, with what comes before the next."""
+        return self._gaps.between(self._turns.cost or _FIRST_GUESS)
 
     def stepped(self, seconds: float, rows: int) -> None:
         """Note a turn."""
         self._turns.note(rows, seconds)
+
+    def paused(self, seconds: float) -> None:
+        """Note what lay between two turns that followed on each other."""
+        self._gaps.note(seconds)
 
     def encoded(self, seconds: float) -> None:
         """Note an admission."""

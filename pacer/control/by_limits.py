@@ -47,6 +47,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
 
 def _cheapest(limits: Limits, known: tuple[Offer, ...]) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
+    limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
     reaching = [offer for offer in known if limits.reached_by(offer.evidence)]
     if not reaching:
         raise beyond_reach(limits, [offer.entry for offer in known])

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pacer.control.load import Load
+from pacer.control.promise import Promise
 from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
 from schedules.evidence import Evidence
@@ -17,21 +18,26 @@ class Forecast:
 
     Attributes:
         speed: what they measured.
-        wait_s: seconds until one of them would begin with it.
-        spare_s: seconds of their time that it may take without making others miss their deadlines.
-        forwards_per_s: that they make together while their batches are full.
+        wait_s: seconds until one of them would begin with it, as expected.
+        promise: what a request with a deadline may be promised; None where nothing is known of others.
     """
 
     speed: WorkerSpeed
     wait_s: float = 0.0
-    spare_s: float = math.inf
-    forwards_per_s: float = math.inf
+    promise: Promise | None = None
 
     @classmethod
-    def of(cls, load: Load, due_s: float | None, owner: str | None = None) -> Forecast:
-        """For an owner's request that is due in so many seconds; None has no deadline."""
-        spare_s = math.inf if due_s is None else load.spare_s(due_s)
-        return cls(load.speed, load.wait_s(due_s, owner), spare_s, load.forwards_per_s)
+    def of(cls, load: Load, due_s: float | None, owner: str | None = None, *, each: int = 2) -> Forecast:
+        """For a request.
+
+        Args:
+            load: what workers have before them.
+            due_s: seconds until it is due; None has no deadline.
+            owner: whose it is.
+            each: forwards of one image in a turn: 2 with guidance.
+        """
+        promise = None if due_s is None else load.promise(due_s, each)
+        return cls(load.speed, load.wait_s(due_s, owner), promise)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.
@@ -56,6 +62,7 @@ class Limits:
         quality: least share of the teacher's quality that was shown, 0 to 1: the low end of its interval.
         forecast: what `latency_s` is reckoned with; without it, it bounds nothing.
         images: how many are asked for together.
+        degrade_at: share of the workers' time from which on the most steps are not given, where fewer will do.
     """
 
     steps: tuple[int, int]
@@ -65,21 +72,38 @@ class Limits:
     quality: float | None = None
     forecast: Forecast | None = None
     images: int = 1
+    degrade_at: float = 1.0
 
     def affords(self, steps: int, turns: int, evaluations: int) -> bool:
         """Whether a sampler of so many steps, table rows and forwards is within every upper bound, and long enough."""
         least, most = self.steps
         within = self.evaluations is None or evaluations <= self.evaluations
-        return least <= steps <= most and within and self.in_time(turns, evaluations)
+        return least <= steps <= most and within and self.in_time(turns, evaluations, spared=self._spared(steps))
 
-    def in_time(self, turns: int, evaluations: int) -> bool:
-        """Whether a sampler of so many table rows and forwards can be done before the deadline."""
+    def in_time(self, turns: int, evaluations: int, *, spared: float = 0.0) -> bool:
+        """Whether a sampler of so many table rows and forwards can be done before the deadline, as all promised ones.
+
+        Args:
+            turns: rows of its table.
+            evaluations: forwards of one image.
+            spared: share of the workers' time that must be left, if there are others.
+        """
+        return self.late_s(turns, evaluations, spared=spared) <= 0
+
+    def late_s(self, turns: int, evaluations: int, *, spared: float = 0.0) -> float:
+        """Seconds that the deadline would be missed by, or another's that was promised; at most 0 if neither is."""
         known = self.forecast
         if self.latency_s is None or known is None:
-            return True
-        others_s = (self.images - 1) * evaluations / known.forwards_per_s
-        fits = known.wait_s + known.service_s(turns, evaluations) + others_s <= self.latency_s
-        return fits and self.images * evaluations / known.forwards_per_s <= known.spare_s
+            return -math.inf
+        service_s = known.service_s(turns, evaluations)
+        if service_s > self.latency_s or known.promise is None:
+            return known.wait_s + service_s - self.latency_s
+        return max(known.promise.late_s(turns, evaluations, self.images, spared=spared))
+
+    def _spared(self, steps: int) -> float:
+        """Share of the workers' time that so many steps leave to others, more the further they are above the least."""
+        least, most = self.steps
+        return (1 - self.degrade_at) * math.log(steps / least) / math.log(most / least) if most > least else 0.0
 
     @property
     def floored(self) -> bool:

@@ -1,20 +1,29 @@
 """What workers have before them: how long a request would wait, and how much more they can take without a miss.
 
-The store sums the forwards that are still to be made by when they are due, in slots of half a second, so this costs the
-same however many jobs there are. Requests with a deadline go before those without, and by it among themselves, which is
-what the batcher's policies come near to.
+The store sums the forwards that are still to be made by when they are due, in slots of time, so this costs the same
+however many jobs there are. Requests with a deadline go before those without, and by it among themselves, which is what
+the batcher's policies come near to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from pacer.control.promise import Demand, Promise
 from pacer.jobs.messages import WorkerSpeed
 
-_SLOT_MS = 500
-_DUE, _HOPED = "d", "b"  # slots of requests with a deadline, and of those without
+_SLOT_MS = 100
+_FAR_MS, _COARSE = 10_000, 10  # what is due later than that is kept in slots so many times as wide
+_TURNS_LEFT = 8  # of an image under way, about
+_DUE, _HOPED, _JOBS = "d", "b", "n"  # forwards of requests with a deadline, and of those without; jobs of the former
+
+
+def slot_at(due_ms: float, now_ms: float) -> int:
+    """The slot in which the store counts what is due at a time, in units of 100 ms; far ones are rounded down."""
+    slot = int(due_ms // _SLOT_MS)
+    return slot if due_ms - now_ms <= _FAR_MS else slot - slot % _COARSE
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,8 @@ class Load:
         workers: how many there are.
         now_ms: the store's time.
         work: forwards of the network still to be made, by slot: "d" or "b" (with a deadline, or best effort) and the
-            time at which they are due in slots of 500 ms.
+            time at which they are due in slots of 100 ms; under "n" and the time, how many jobs those with a deadline
+            are of.
         owed: of them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
     """
@@ -77,17 +87,37 @@ class Load:
         )
         return begun + own + sum(others)
 
-    def spare_s(self, due_s: float) -> float:
-        """Seconds of all workers' time that a request due then may take without making one due later miss.
+    def promise(self, due_s: float, each: int = 2) -> Promise:
+        """What a request that is due in so many seconds may be promised.
 
-        The demand of what is due by any time must not exceed the time until then (Baruah, Rosier and Howell, 1990).
+        Args:
+            due_s: seconds from now until it is due.
+            each: forwards of one image in a turn, about.
         """
-        least, demand = float("inf"), 0.0
-        for slot, forwards in sorted((slot, n) for (kind, slot), n in self._slots.items() if kind == _DUE):
-            demand += forwards / self.forwards_per_s
-            if slot > self._slot(due_s):
-                least = min(least, ((slot + 1) * _SLOT_MS - self.now_ms) / 1000 - demand)
-        return least
+        own, later, last = Demand(due_s, 0.0, 0.0, 0.0), [], self._slot(due_s)
+        for slot, demand in self._demands(each):
+            if slot <= last:
+                own = replace(demand, until_s=due_s)
+            elif slot in self._jobs:
+                later.append(demand)
+        return Promise(self.speed, self.workers, self._begin_s, own, tuple(later))
+
+    def _demands(self, each: int) -> Iterator[tuple[int, Demand]]:
+        """What is due by the start of each slot, itself included."""
+        forwards, images, turns = 0, 0, 0.0
+        for (kind, slot), more in sorted(self._slots.items(), key=lambda item: item[0][1]):
+            jobs = self._jobs.get(slot, 1) if kind == _DUE else 0
+            forwards, images = forwards + more, images + jobs
+            turns = max(turns, more / (jobs * each)) if jobs else turns
+            yield slot, Demand((slot * _SLOT_MS - self.now_ms) / 1000, forwards, images, turns)
+
+    @property
+    def _begin_s(self) -> float:
+        """Seconds until a request joins a batch: a turn that is under way, whose rows are guessed."""
+        if not self._slots:
+            return 0.0
+        rows = min(self.speed.rows, sum(self._slots.values()) / self.workers / _TURNS_LEFT)
+        return self.speed.turn_seconds + rows * self.speed.row_seconds
 
     @property
     def _turn_s(self) -> float:
@@ -95,11 +125,16 @@ class Load:
         return self.speed.turn_seconds + self.speed.rows * self.speed.row_seconds
 
     def _slot(self, due_s: float) -> int:
-        return int((self.now_ms + due_s * 1000) // _SLOT_MS)
+        return slot_at(self.now_ms + due_s * 1000, self.now_ms)
 
     @cached_property
     def _slots(self) -> dict[tuple[str, int], int]:
         """By kind and time; what is past its deadline will be given up, and is in nobody's way."""
-        slots = {(name[0], int(name[1:])): forwards for name, forwards in self.work.items()}
+        slots = {(name[0], int(name[1:])): forwards for name, forwards in self.work.items() if name[0] != _JOBS}
         past = self.now_ms // _SLOT_MS
         return {(kind, slot): n for (kind, slot), n in slots.items() if kind == _HOPED or slot >= past}
+
+    @cached_property
+    def _jobs(self) -> dict[int, int]:
+        """With a deadline, by when they are due."""
+        return {int(name[1:]): jobs for name, jobs in self.work.items() if name[0] == _JOBS}

@@ -5,6 +5,8 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pacer.control.budget_request import BudgetRequest, check_bounds, check_guidance, invalid
 from pacer.control.by_id import by_id
 from pacer.control.by_limits import by_limits
@@ -27,6 +29,7 @@ def plan(
     *,
     default_steps: int = 10,
     max_steps: int = 100,
+    degrade_at: float = 1.0,
 ) -> tuple[Plan, Table]:
     """Decide what to run for a request.
 
@@ -36,6 +39,7 @@ def plan(
         forecast: what workers measured, and how long the wait is; None before they have measured.
         default_steps: the budget of a request that bounds nothing from above; a distilled model has its own.
         max_steps: the largest budget allowed.
+        degrade_at: share of the workers' time from which on requests that accept fewer steps do not get the most.
 
     Raises:
         PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed;
@@ -45,7 +49,7 @@ def plan(
     check_bounds(request, max_steps)
     if request.picture is not None:
         check_strength(request.picture)
-    limits = _limits(request, forecast, default_steps, max_steps)
+    limits = replace(_limits(request, forecast, default_steps, max_steps), degrade_at=degrade_at)
     if request.picture is None or request.picture.is_unseen:
         choice = _choose(request, limits, registry, default_steps, max_steps)
     else:

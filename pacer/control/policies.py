@@ -60,15 +60,14 @@ def least_slack(request: Request, now_s: float, cost: TurnCost) -> Urgency:
 
 
 def balanced(request: Request, now_s: float, cost: TurnCost) -> Urgency:
-    """By remaining work and half the slack, midway between the least work and the earliest deadline; late ones last.
+    """By deadline where it is near, by remaining work where it is far or there is none; late ones last.
 
-    Slack is what may be spent on others, so a little of it counts for less than work, which others must wait for. More
-    than `_FAR_S` counts as that much: requests whose deadline is far, or that have none, go by their work alone.
+    Remaining work and slack make up the time to the deadline. More slack than `_FAR_S` counts as that much.
     """
     slack_s, work_s = request.slack_s(now_s, cost), request.work_left_s(cost)
     if slack_s < 0:
         return (1.0, work_s)
-    return (0.0, work_s + 0.5 * min(slack_s, _FAR_S))
+    return (0.0, work_s + min(slack_s, _FAR_S))
 
 
 POLICIES: dict[PolicyName, Policy] = {

@@ -37,14 +37,14 @@ def too_late(limits: Limits, what: str, turns: int, evaluations: int) -> PacerEr
     if limits.forecast is None or limits.latency_s is None:
         raise ValueError(f"limits: they set no time, so nothing can be late, are {limits}; this is a bug")
     service_s, wait_s = limits.forecast.service_s(turns, evaluations), limits.forecast.wait_s
-    busy_s = limits.images * evaluations / limits.forecast.forwards_per_s
     needs = f"{what} would take about {_ms(service_s)}"
     if service_s > limits.latency_s:
         return _refused(LATENCY, f"{needs}, the budget says {_ms(limits.latency_s)}")
-    if wait_s + service_s <= limits.latency_s and busy_s > limits.forecast.spare_s:
-        needs, late_s = f"{needs}, and others that were promised theirs would be late", busy_s
+    if wait_s + service_s > limits.latency_s:
+        needs = f"{needs} after a wait of about {_ms(wait_s)}"
     else:
-        needs, late_s = f"{needs} after a wait of about {_ms(wait_s)}", wait_s + service_s + busy_s - limits.latency_s
+        needs = f"{needs}, and with what others were promised by then it could not be relied on"
+    late_s = limits.late_s(turns, evaluations)
     return PacerError(
         ErrorKind.deadline_unreachable,
         f"{needs}, the budget says {_ms(limits.latency_s)}",

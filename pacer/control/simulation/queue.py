@@ -9,10 +9,8 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from pacer.control.load import Load
+from pacer.control.load import Load, slot_at
 from pacer.jobs.messages import WorkerSpeed
-
-_SLOT_MS = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +74,7 @@ class SimulatedQueue:
         slack_s = self._best_effort_slack_s if job.allowed_s is None else job.allowed_s - job.predicted_s
         score_s = job.submitted_s + slack_s
         due_s = score_s if job.deadline_s is None else job.deadline_s
-        job.slot = f"{'b' if job.deadline_s is None else 'd'}{int(due_s * 1000 // _SLOT_MS)}"
+        job.slot = f"{'b' if job.deadline_s is None else 'd'}{slot_at(due_s * 1000, job.submitted_s * 1000)}"
         self.set_left(job, sum(job.rows))
         heapq.heappush(self._pending, (score_s, job.place, job))
 
@@ -94,10 +92,15 @@ class SimulatedQueue:
 
     def set_left(self, job: SimulatedJob, left: int) -> None:
         """Note how many forwards a job still needs."""
-        self._work[job.slot] = self._work.get(job.slot, 0) + left - job.left
+        self._count(job.slot, left - job.left)
+        if job.deadline_s is not None:
+            self._count(f"n{job.slot[1:]}", (left > 0) - (job.left > 0))
         job.left = left
-        if self._work[job.slot] <= 0:
-            del self._work[job.slot]
+
+    def _count(self, name: str, more: int) -> None:
+        self._work[name] = self._work.get(name, 0) + more
+        if self._work[name] <= 0:
+            del self._work[name]
 
     def load(self, speed: WorkerSpeed, workers: int, now_s: float) -> Load:
         """What the gateway is told before it plans."""

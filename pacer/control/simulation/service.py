@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pacer.control.batcher import Batcher
+from pacer.control.evaluations import forwards
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.control.policies import POLICIES
@@ -137,9 +138,10 @@ class _Service:
         planned, table = plan(
             request,
             self._registry,
-            Forecast.of(load, request.latency_s),
+            Forecast.of(load, request.latency_s, each=forwards(request.branch_scale)),
             default_steps=settings.default_steps,
             max_steps=settings.max_steps,
+            degrade_at=settings.degrade_at,
         )
         if self._queue.full:
             raise PacerError(ErrorKind.queue_full, f"{settings.queue_limit} jobs wait.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pacer.control.batcher import Batcher
 from pacer.control.requests import Request
 from pacer.control.simulation.queue import SimulatedJob
-from pacer.control.turns import TurnCost
+from pacer.control.turns import Gaps, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
 
@@ -41,6 +41,7 @@ class SimulatedWorker:
         self._batcher = batcher
         self._speed = speed
         self._cost = TurnCost(speed.turn_seconds, speed.row_seconds)
+        self._gaps = Gaps()
         self._tail_s = speed.decode_seconds + speed.deliver_seconds
         self._best_effort_slack_s = best_effort_slack_s
         self._claimed: deque[SimulatedJob] = deque()
@@ -77,14 +78,14 @@ class SimulatedWorker:
             self._admit(self._claimed.popleft(), now_s)
             now_s += self._speed.encode_seconds
         expired = self._expire(now_s)
-        batch = self._batcher.pick(now_s, self._cost)
-        if batch:
-            now_s += self._cost.seconds(1, sum(request.next_rows for request in batch))
+        batch = self._batcher.pick(now_s, self._gaps.between(self._cost))
+        turn_s = self._cost.seconds(1, sum(request.next_rows for request in batch)) if batch else 0.0
         done = self._batcher.advance([request.id for request in batch])
         finished = tuple(self._held.pop(request.id) for request in done)
-        now_s += len(finished) * self._speed.decode_seconds
-        self.busy_s += now_s - begun_s
-        return Turn(now_s, finished, expired)
+        ends_s = now_s + turn_s + len(finished) * self._speed.decode_seconds
+        self._gaps.note(ends_s - begun_s - turn_s)
+        self.busy_s += ends_s - begun_s
+        return Turn(ends_s, finished, expired)
 
     def end_turn(self, turn: Turn) -> None:
         """Make room for as many as have left."""

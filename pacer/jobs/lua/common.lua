@@ -4,7 +4,7 @@
 local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, PROMISED, ACTIVE, IDLE, OWED = unpack(KEYS, 1, 12)
 local OWNED, JOB, EVENTS, IMAGE, ENDED, PLAN = unpack(KEYS, 13)
 local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
-local REMEMBER_S, SLOT_MS = 86400, 500
+local REMEMBER_S, SLOT_MS, FAR_MS, COARSE = 86400, 100, 10000, 10
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -49,12 +49,25 @@ local function stop_clock_when_empty()
   end
 end
 
--- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due.
+-- The slot of what is due at a time; far ones are rounded down, so that there are not too many.
+local function slot_at(due)
+  local slot = math.floor(due / SLOT_MS)
+  return due - NOW <= FAR_MS and slot or slot - slot % COARSE
+end
+
+local function add_work(slot, more)
+  if more ~= 0 and redis.call('HINCRBY', WORK, slot, more) <= 0 then redis.call('HDEL', WORK, slot) end
+end
+
+-- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due, and how many jobs
+-- with a deadline they are of.
 local function set_left(id, left)
   local slot, before = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left'))
   if not slot or not before then return end
+  left, before = tonumber(left), tonumber(before)
   redis.call('HSET', JOB .. id, 'left', left)
-  if redis.call('HINCRBY', WORK, slot, left - before) <= 0 then redis.call('HDEL', WORK, slot) end
+  add_work(slot, left - before)
+  if slot:sub(1, 1) == 'd' then add_work('n' .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0)) end
 end
 
 -- Owners share the workers by start-time fair queueing (Goyal, Vin and Cheng, 1996). Each has a tag: the work that was

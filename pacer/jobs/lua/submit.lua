@@ -33,7 +33,7 @@ for first = 5, #ARGV, FIELDS do
   local id, spec, plan, format, seed, total, work, cost, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
   -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.
-  local slot = deadline ~= '' and 'd' .. math.floor((NOW + deadline) / SLOT_MS) or 'b' .. math.floor(score / SLOT_MS)
+  local slot = deadline ~= '' and 'd' .. slot_at(NOW + deadline) or 'b' .. slot_at(score)
   redis.call('HSET', JOB .. id, 'spec', spec, 'plan', plan, 'format', format, 'seed', seed, 'total', total,
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
     'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
+from pacer.control.load import Load, slot_at
 from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
@@ -99,6 +100,26 @@ def refused(**fields: Any) -> PacerError:
 def test_what_a_budget_buys(fields: dict[str, Any], solver: str, steps: int) -> None:
     made = planned(**fields)
     assert (made.solver, made.steps) == (solver, steps)
+
+
+def under_load(steps: int, **fields: Any) -> Plan:
+    """The plan of a request due in a second, of which so many guided steps of others take a part."""
+    at = slot_at(1_000_900, 1_000_000)
+    told = Load(SPEED, 1, 1_000_000, {f"d{at}": 2 * steps, f"n{at}": steps // 4})
+    request = BudgetRequest(card=CARD, guidance_scale=1.5, width=64, height=64, latency_s=1.0, **fields)
+    return plan(request, REGISTRY, Forecast.of(told, 1.0), default_steps=8, max_steps=50, degrade_at=0.5)[0]
+
+
+def test_the_more_there_is_to_do_the_fewer_steps_beyond_the_least_are_given() -> None:
+    given = [under_load(busy, min_steps=2, max_steps=12).steps for busy in (0, 4, 8, 12)]
+    assert given[0] == 12
+    assert given == sorted(given, reverse=True)
+    assert given[-1] < given[1]
+    assert under_load(8, min_steps=6, max_steps=6).steps == 6 > given[2], "what may have no fewer is not made to wait"
+
+
+def test_a_floor_of_quality_is_not_degraded() -> None:
+    assert under_load(8, min_quality=0.85, max_steps=12).steps == under_load(0, min_quality=0.85, max_steps=12).steps
 
 
 INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable

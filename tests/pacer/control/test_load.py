@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pacer.control.limits import Forecast
-from pacer.control.load import Load
+from pacer.control.batcher import Batcher
+from pacer.control.limits import Forecast, Limits
+from pacer.control.load import Load, slot_at
+from pacer.control.policies import POLICIES
+from pacer.control.simulator import Arrival, simulate
+from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
 SPEED = WorkerSpeed(turn_seconds=0.02, row_seconds=0.01, encode_seconds=0.0, decode_seconds=0.0, rows=8)
@@ -20,12 +23,12 @@ def load(work: dict[str, int], workers: int = 1) -> Load:
 
 
 def slot(seconds: float, kind: str = "d") -> str:
-    return f"{kind}{int((NOW_MS + 1000 * seconds) // 500)}"
+    return f"{kind}{slot_at(NOW_MS + 1000 * seconds, NOW_MS)}"
 
 
 def test_an_idle_worker_makes_nobody_wait() -> None:
     assert load({}).wait_s(1.0) == 0.0
-    assert load({}).spare_s(1.0) == float("inf")
+    assert load({}).promise(1.0).late_s(8, 16) == (pytest.approx(8 * 0.02 + 16 * 0.01 - 1.0), float("-inf"))
 
 
 def test_what_is_due_before_goes_before_and_a_turn_is_under_way() -> None:
@@ -55,23 +58,63 @@ def test_what_is_past_its_deadline_is_in_nobodys_way() -> None:
 
 
 def test_only_what_has_a_deadline_must_not_be_made_late() -> None:
-    busy = load({slot(2): 80, slot(1, "b"): 8000})
-    assert busy.spare_s(1.0) == pytest.approx(2.5 - 1.0)
-    assert busy.spare_s(2.0) == float("inf")
+    busy = load({slot(2): 80, slot(2, "n"): 5, slot(9, "b"): 8000})
+    own, others = busy.promise(1.0).late_s(8, 16)
+    assert others < 0, "eighty forwards and these in two seconds"
+    assert max(own, busy.promise(1.0).late_s(8, 16, images=5)[1]) < others + 5 * 16 / 80
+    assert busy.promise(1.0).late_s(8, 96)[1] > 0 > own
+    assert busy.promise(2.5).late_s(8, 16)[1] == float("-inf"), "nothing is due after it"
 
 
-@given(st.lists(st.tuples(st.floats(0.5, 8.0), st.integers(1, 60)), max_size=30))
-def test_what_is_promised_can_be_kept_by_the_earliest_deadline_first(asked: list[tuple[float, int]]) -> None:
-    """Requests at once, each taken if it fits; served one after the other by deadline, none that was taken is late."""
+def test_a_burst_of_equals_fills_its_batches() -> None:
+    """Ten of eight guided steps, 160 forwards: twenty full batches of 100 ms, where one at a time they take 3.2 s."""
+    promised = load({slot(2.8): 144, slot(2.8, "n"): 9}).promise(2.8)
+    assert max(promised.late_s(8, 16)) < 0
+    tight = load({slot(1.7): 144, slot(1.7, "n"): 9}).promise(1.7)
+    assert max(tight.late_s(8, 16)) > 0
+
+
+def test_a_long_image_cannot_be_drawn_faster_by_full_batches() -> None:
+    """Fifty turns alone take two seconds, whatever the workers make of others in that time."""
+    assert max(load({}).promise(2.1).late_s(50, 100)) < 0
+    company = {slot(2.0): 80, slot(2.0, "n"): 10}
+    assert max(load(company).promise(2.1).late_s(50, 100)) > 0
+    assert max(load(company).promise(4.5).late_s(50, 100)) < 0
+
+
+def test_what_is_left_to_others_is_left_only_where_there_are_any() -> None:
+    spared = {"spared": 0.4}
+    assert load({}).promise(1.0).late_s(8, 16, **spared) == load({}).promise(1.0).late_s(8, 16)
+    busy = load({slot(0.5): 8, slot(0.5, "n"): 1}).promise(1.0)
+    assert busy.late_s(8, 16, **spared)[0] == pytest.approx(busy.late_s(8, 16)[0] + 0.4)
+
+
+def test_far_deadlines_share_wider_slots_and_are_never_taken_for_later() -> None:
+    far = {slot_at(NOW_MS + 1000 * seconds, NOW_MS) for seconds in (30.0, 30.3, 30.9)}
+    assert len(far) == 1
+    assert min(far) * 100 <= NOW_MS + 30_000
+
+
+def test_what_is_promised_is_kept() -> None:
+    """Requests at once, each taken if that can be promised, drawn by the workers' own batcher: 99 of 100 in time."""
+    rng, cost = np.random.default_rng(0), TurnCost(SPEED.turn_seconds, SPEED.row_seconds)
+    kept: list[bool] = []
+    for _ in range(300):
+        taken = promised(rng.uniform(0.3, 8.0, 30).tolist(), rng.integers(1, 51, 30).tolist())
+        ended = simulate(taken, Batcher(30, int(SPEED.rows), POLICIES["balanced"]), cost)
+        kept += [one.in_time for one in ended]
+    assert len(kept) > 300 * 8
+    assert sum(kept) >= 0.99 * len(kept)
+
+
+def promised(due_s: list[float], steps: list[int]) -> list[Arrival]:
+    """Those of guided requests, one after the other, to which their deadline is promised."""
     work: dict[str, int] = {}
-    taken: list[tuple[float, int]] = []
-    for due_s, forwards in asked:
-        known = Forecast.of(load(work), due_s)
-        needs_s = forwards / known.forwards_per_s
-        if known.wait_s + needs_s <= due_s and needs_s <= known.spare_s:
-            taken.append((due_s, forwards))
-            work[slot(due_s)] = work.get(slot(due_s), 0) + forwards
-    done_s = 0.0
-    for due_s, forwards in sorted(taken):
-        done_s += forwards / 80
-        assert done_s <= due_s + 0.5, "a slot's width is how exactly it is known when something is due"
+    taken: list[Arrival] = []
+    for due, count in zip(due_s, steps, strict=True):
+        limits = Limits(steps=(1, 50), latency_s=due, forecast=Forecast.of(load(work), due))
+        if limits.in_time(count, 2 * count):
+            taken.append(Arrival(0.0, (2,) * count, due))
+            for kind, more in (("d", 2 * count), ("n", 1)):
+                work[slot(due, kind)] = work.get(slot(due, kind), 0) + more
+    return taken

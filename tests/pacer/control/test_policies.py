@@ -40,13 +40,17 @@ def test_each_policy_has_its_own_favourite() -> None:
         request("early", 40, deadline_s=20.0, admitted_s=-2.0),
         request("short", 3, deadline_s=19.0, admitted_s=-1.0),
         request("due", 10, deadline_s=1.0),
-        request("middling", 5, deadline_s=1.05),
         request("tight", 300, deadline_s=7.0),
     )
     chosen = {policy: first(policy, *requests) for policy in POLICIES}
     assert chosen == {
-        "balanced": "middling", "fifo": "early", "edf": "due", "least_slack": "tight", "srpt": "short",
+        "balanced": "due", "fifo": "early", "edf": "due", "least_slack": "tight", "srpt": "short",
     }  # fmt: skip
+
+
+def test_balanced_goes_by_work_where_deadlines_are_far() -> None:
+    long, short = request("long", 40, deadline_s=100.0), request("short", 3, deadline_s=101.0)
+    assert (first("balanced", long, short), first("edf", long, short)) == ("short", "long")
 
 
 def test_what_is_late_already_yields_to_what_can_be_in_time() -> None:

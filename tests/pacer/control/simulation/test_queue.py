@@ -38,7 +38,7 @@ def job_of(steps: int, deadline_s: float | None) -> Job:
 
 def work_of(told: dict[str, int]) -> dict[str, int]:
     """By kind, since the real queue's slots are those of the wall clock."""
-    return {kind: sum(n for slot, n in told.items() if slot.startswith(kind)) for kind in "db"}
+    return {kind: sum(n for slot, n in told.items() if slot.startswith(kind)) for kind in "dbn"}
 
 
 def simulated() -> tuple[SimulatedQueue, list[SimulatedJob]]:
@@ -91,7 +91,9 @@ async def test_the_work_told_is_the_stores(redis_url: str) -> None:
 
     queue, jobs = simulated()
     assert (
-        work_of(await real(redis_url, nothing)) == work_of(dict(queue.load(SPEED, 1, 0.1).work)) == {"d": 76, "b": 16}
+        work_of(await real(redis_url, nothing))
+        == work_of(dict(queue.load(SPEED, 1, 0.1).work))
+        == {"d": 76, "b": 16, "n": 5}
     )
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
@@ -101,12 +103,12 @@ async def test_the_work_told_is_the_stores(redis_url: str) -> None:
     expired = queue.claim(0, 0.1)
     assert expired == ([], [])
     told = work_of(await real(redis_url, claim_and_beat))
-    assert told == work_of(dict(queue.load(SPEED, 1, 0.1).work)) == {"d": 76 - 14 - 2 - 10, "b": 16}
+    assert told == work_of(dict(queue.load(SPEED, 1, 0.1).work)) == {"d": 76 - 14 - 2 - 10, "b": 16, "n": 4}
 
 
 def test_each_due_time_has_its_slot() -> None:
     queue, jobs = simulated()
-    assert [job.slot for job in jobs] == ["d18", "b40", "d6", "d60", "d4", "d0"]
+    assert [job.slot for job in jobs] == ["d90", "b200", "d30", "d300", "d20", "d0"]
     load = queue.load(SPEED, 3, 1.2345)
     assert (load.now_ms, load.workers) == (1234, 3)
     for job in jobs:

@@ -126,24 +126,24 @@ def test_two_at_once_share_their_calls_on_one_worker_and_none_on_two() -> None:
 
 def test_it_is_planned_as_the_gateway_plans() -> None:
     """Fifteen came just before, as the store would tell it, and one that leaves its steps open."""
-    before = tuple(Asked(0.0, request(steps=8, latency_s=1.99)) for _ in range(15))
+    before = tuple(Asked(0.0, request(steps=8, latency_s=2.6)) for _ in range(15))
     last = request(min_steps=2, max_steps=20, latency_s=1.2)
     outcomes = run((*before, Asked(0.01, last))).outcomes
     assert not any(one.error for one in outcomes)
-    told = Load(SPEED, 1, 10, {"d3": 15 * 16})
-    planned, _ = plan(last, REGISTRY, Forecast.of(told, 1.2))
+    told = Load(SPEED, 1, 10, {"d26": 15 * 16, "n26": 15})
+    planned, _ = plan(last, REGISTRY, Forecast.of(told, 1.2), degrade_at=Settings().degrade_at)
     idle, _ = plan(last, REGISTRY, Forecast(SPEED))
     assert outcomes[-1].plan == planned
     assert planned.steps < 0.9 * idle.steps, "longer, it would make the others late"
 
 
-@pytest.mark.parametrize(("at_s", "left"), [(0.35, {"d6": 12}), (0.45, {"d6": 4}), (2.0, {})])
+@pytest.mark.parametrize(("at_s", "left"), [(0.35, {"d30": 12, "n30": 1}), (0.45, {"d30": 4, "n30": 1}), (2.0, {})])
 def test_the_gateway_knows_of_progress_what_beats_told_it(at_s: float, left: dict[str, int]) -> None:
     """Twenty steps of 22.6 ms end at 0.454 s; the beats of 0.3 and 0.4 s tell of 14 and 18 of them."""
     last = request(min_steps=2, max_steps=20, latency_s=4.0)
     outcomes = run((Asked(0.0, request(steps=20, latency_s=3.0)), Asked(at_s, last)), beat_s=0.1).outcomes
     told = Load(SPEED, 1, int(at_s * 1000), left)
-    assert outcomes[-1].plan == plan(last, REGISTRY, Forecast.of(told, 4.0))[0]
+    assert outcomes[-1].plan == plan(last, REGISTRY, Forecast.of(told, 4.0), degrade_at=Settings().degrade_at)[0]
 
 
 def test_under_load_those_who_allow_it_get_fewer_steps() -> None:
@@ -168,7 +168,7 @@ def test_a_full_queue_refuses() -> None:
 
 
 def test_what_is_late_is_given_up_and_never_in_time() -> None:
-    outcomes = run(traffic(14.0, budgets="20:1,50:1")).outcomes
+    outcomes = run(traffic(14.0, budgets="4:3,50:1"), policy="fifo").outcomes
     expired = [one for one in outcomes if one.state == "expired"]
     assert expired
     assert not any(one.in_time for one in expired)

@@ -4,6 +4,7 @@
 # make check    the same without the tests
 # make bench-soak    memory over ten thousand requests, a tenth of them cancelled
 # make bench-engine  what a turn of the engine costs outside the network call
+# make bench-budget  budgets against fixed steps under load, about a quarter of an hour; BENCH_ARGS=... adds options
 # make bench-serving Pacer against other servers under load, about an hour; BENCH_ARGS=... adds options
 # make format   lay out the code as `make check` wants it
 # make install  only the virtual environment
@@ -19,7 +20,7 @@ BENCH_ARGS ?=
 # The packages of the servers that Pacer is compared with, on top of the environment's own.
 PEERS := $(VENV)/peers
 
-.PHONY: help install demo up test check format clean bench-soak bench-engine bench-serving
+.PHONY: help install demo up test check format clean bench-soak bench-engine bench-budget bench-serving
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
@@ -51,6 +52,9 @@ bench-soak: $(STAMP)
 
 bench-engine: $(STAMP)
 	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json
+
+bench-budget: $(STAMP)
+	$(BIN)/python -m benchmarks.budget $(BENCH_ARGS)
 
 # Without the peers' packages the benchmark still runs, and says whom it skips.
 bench-serving: $(STAMP)

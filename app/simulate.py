@@ -29,6 +29,7 @@ BUDGETS = "4:50,8:30,20:15,50:5"
 
 _SETTINGS = (
     "policy", "slots", "aging_s", "queue_limit", "best_effort_slack_s", "beat_s", "default_steps", "max_steps",
+    "degrade_at",
 )  # fmt: skip
 _Read = TypeVar("_Read")
 

@@ -8,7 +8,7 @@ the batcher's policies come near to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pacer.control.promise import Demand, Promise
@@ -97,18 +97,19 @@ class Load:
         own, later, last = Demand(due_s, 0.0, 0.0, 0.0), [], self._slot(due_s)
         for slot, demand in self._demands(each):
             if slot <= last:
-                own = replace(demand, until_s=due_s)
+                own = Demand(due_s, *demand[1:])
             elif slot in self._jobs:
                 later.append(demand)
         return Promise(self.speed, self.workers, self._begin_s, own, tuple(later))
 
     def _demands(self, each: int) -> Iterator[tuple[int, Demand]]:
         """What is due by the start of each slot, itself included."""
-        forwards, images, turns = 0, 0, 0.0
-        for (kind, slot), more in sorted(self._slots.items(), key=lambda item: item[0][1]):
-            jobs = self._jobs.get(slot, 1) if kind == _DUE else 0
-            forwards, images = forwards + more, images + jobs
-            turns = max(turns, more / (jobs * each)) if jobs else turns
+        forwards, images, turns, known = 0, 0, 0.0, self._jobs
+        for slot, kind, more in sorted((slot, kind, more) for (kind, slot), more in self._slots.items()):
+            forwards += more
+            if kind == _DUE:
+                jobs = known.get(slot) or 1  # none of an older version
+                images, turns = images + jobs, max(turns, more / (jobs * each))
             yield slot, Demand((slot * _SLOT_MS - self.now_ms) / 1000, forwards, images, turns)
 
     @property

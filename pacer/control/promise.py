@@ -13,7 +13,7 @@ however many jobs there are. docs/experiments.md, "what may be promised", has th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,16 +28,8 @@ _FULL = 0.92
 """Share of the time that promises may take once there are any: what a worker's own clock is known to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What is due by a time.
-
-    Attributes:
-        until_s: seconds until then.
-        forwards: that it takes, all images together.
-        images: how many are to be drawn.
-        turns: steps that the longest image has left.
-    """
+class Demand(NamedTuple):
+    """What is due by a time: seconds until then, forwards, images, and the steps that the longest has left."""
 
     until_s: float
     forwards: float
@@ -60,11 +52,8 @@ class Promise:
         self, speed: WorkerSpeed, workers: int, begin_s: float, own: Demand, later: tuple[Demand, ...] = ()
     ) -> None:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
-        demands = (own, *later)
-        self._until_s = np.array([each.until_s for each in demands]) - speed.deliver_seconds
-        self._forwards = np.array([each.forwards for each in demands], dtype=np.float64)
-        self._images = np.array([each.images for each in demands], dtype=np.float64)
-        self._turns = np.array([each.turns for each in demands])
+        self._until_s, self._forwards, self._images, self._turns = np.array((own, *later), dtype=np.float64).T
+        self._until_s = self._until_s - speed.deliver_seconds
         self._shared = bool(self._forwards.any())
 
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
@@ -87,7 +76,7 @@ class Promise:
         speed, each = self._speed, forwards / turns
         work, longest = (self._forwards + forwards * images) / self._workers, np.maximum(self._turns, turns)
         affordable = (self._until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
-        rows = np.clip(_COMPANY * affordable, each, max(each, speed.rows))
+        rows = np.minimum(np.maximum(_COMPANY * affordable, each), max(each, speed.rows))
         together = np.maximum(longest, work / rows)
         calls = (1 - _ALONE) * together + _ALONE * np.maximum(together, work / each)
         drawn = (self._images + images) / self._workers * (speed.encode_seconds + speed.decode_seconds)

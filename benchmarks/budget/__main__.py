@@ -1,0 +1,73 @@
+"""Budgets under load: fixed steps against requests that leave their steps open, on the same server.
+
+    python -m benchmarks.budget [--loads 0.5,1,1.5,2,3] [--seconds 30] [--judged 96] [--json FILE]
+
+docs/benchmarks.md tells what is compared and how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.budget.report import draw_picture, print_report
+from benchmarks.budget.sweep import Sweep, Wanted
+from benchmarks.serving.process import ROOT, ServerError
+from benchmarks.serving.provenance import commit, hardware
+
+
+def main() -> int:
+    """Measure, print, draw; returns the exit code."""
+    asked = _arguments().parse_args()
+    console = Console()
+    # SIGTERM unwinds like Ctrl-C, so that no server is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    meta = {
+        "what": "open-loop Poisson arrivals; goodput is pictures a second in time that reach their floor",
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "hardware": hardware(),
+        "threads": asked.threads,
+        "seconds": asked.seconds,
+        "seed": asked.seed,
+    }
+    wanted = Wanted(asked.loads, asked.seconds, asked.seed, asked.judged, asked.threads, asked.json)
+    try:
+        results = Sweep(wanted, meta, console).run()
+    except (ServerError, ValueError) as error:
+        console.print(f"[bold red]{error}[/]", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print(f"stopped; the rows so far are in {asked.json}")
+        return 130
+    print_report(results, console)
+    draw_picture(results, asked.json.with_suffix(".svg"))
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.budget", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--loads", type=_loads, default="0.5,1,1.5,2,3",
+                        help="in what the server draws of fixed steps a second")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--judged", type=int, default=96, help="delivered pictures compared with the teacher's")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/budget.json")
+    return parser
+
+
+def _loads(text: str) -> list[float]:
+    loads = [float(part) for part in text.split(",")]
+    if not all(load > 0 for load in loads):
+        raise argparse.ArgumentTypeError(f"must be above 0, are {text}")
+    return loads
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

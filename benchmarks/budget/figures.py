@@ -1,0 +1,66 @@
+"""From answers to figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.budget.asking import Answer
+
+
+def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
+    """One row's figures.
+
+    Goodput is pictures a second that were in time and whose schedule was shown to reach their floor; attainment the
+    share in time of what was taken in; `latency_error` the median share by which the predicted seconds, wait and
+    service, differ from what it took.
+    """
+    drawn = [one for one in answers if one.facts is not None]
+    taken = [one for one in answers if one.state != "refused"]
+    good = [one for one in drawn if one.in_time and _reaches_floor(one)]
+    waits = [one.latency_s for one in drawn]
+    return {
+        "arrivals": len(answers),
+        "states": dict(Counter(one.state for one in answers)),
+        "goodput_per_s": len(good) / seconds,
+        "attainment": sum(one.in_time for one in taken) / len(taken) if taken else None,
+        "latency_s": dict(zip(("p50", "p95", "p99"), np.percentile(waits, [50, 95, 99]).tolist(), strict=True))
+        if waits
+        else None,
+        "mean_steps": _mean([one.facts["steps"] for one in drawn if one.facts]),
+        "predicted_quality": _mean([_share(one) for one in drawn]),
+        "latency_error": latency_error(drawn),
+    }
+
+
+def latency_error(drawn: Sequence[Answer]) -> float | None:
+    """The median of |predicted - measured| / measured seconds from arrival to the picture."""
+    errors = []
+    for one in drawn:
+        facts = one.facts or {}
+        if facts.get("predicted_seconds") is not None:
+            predicted = facts["predicted_seconds"] + (facts["predicted_wait_seconds"] or 0.0)
+            errors.append(abs(predicted - one.latency_s) / one.latency_s)
+    return float(np.median(errors)) if errors else None
+
+
+def _reaches_floor(one: Answer) -> bool:
+    """By the registry's evidence; of fixed steps nothing is asked, as they are more than any floor needs."""
+    if one.wish.floor is None or one.facts is None or one.facts["steps"] >= 20:
+        return True
+    name, least = one.wish.floor
+    shown = one.facts["predicted_quality" if name == "min_quality" else "predicted_quality_db"]
+    return shown is not None and shown["low"] >= least
+
+
+def _share(one: Answer) -> float:
+    shown = (one.facts or {}).get("predicted_quality")
+    return float("nan") if shown is None else float(shown["mean"])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,47 @@
+"""What planning costs the gateway, from the store's aggregate of a long queue."""
+
+from __future__ import annotations
+
+import timeit
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.limits import Forecast
+from pacer.control.load import Load, slot_at
+from pacer.control.planner import plan
+from pacer.jobs.messages import WorkerSpeed
+from pacer.models import ModelCard
+from schedules.registry import Registry
+
+_JOBS, _NOW_MS = 64, 1_000_000
+_REPEATS, _CALLS = 15, 40
+_SPEED = WorkerSpeed(0.009, 0.0068, 0.005, 0.008)
+
+
+def microseconds(card: ModelCard, registry: Registry) -> dict[str, float]:
+    """Median microseconds of a plan, the reading of the load included, without and with work before it."""
+    width, height = card.default_size
+    request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=width, height=height, latency_s=2.0)
+
+    def planned(work: dict[str, int]) -> None:
+        load = Load(_SPEED, 8, _NOW_MS, work)
+        plan(request, registry, Forecast.of(load, request.latency_s), degrade_at=0.5)
+
+    return {name: _median_us(work, planned) for name, work in (("idle", {}), (f"{_JOBS} jobs", _work()))}
+
+
+def _work() -> dict[str, int]:
+    draws, work = np.random.default_rng(0), dict[str, int]()
+    for due_s, steps in zip(draws.uniform(0.2, 10.0, _JOBS), draws.integers(4, 21, _JOBS), strict=True):
+        slot = slot_at(_NOW_MS + 1000 * due_s, _NOW_MS)
+        work[f"d{slot}"] = work.get(f"d{slot}", 0) + 2 * int(steps)
+        work[f"n{slot}"] = work.get(f"n{slot}", 0) + 1
+    return work
+
+
+def _median_us(work: dict[str, int], planned: Callable[[dict[str, int]], None]) -> float:
+    taken = timeit.repeat(lambda: planned(work), number=_CALLS, repeat=_REPEATS)
+    return 1e6 * median(taken) / _CALLS

@@ -1,0 +1,82 @@
+"""The budget benchmark: its wishes, its arithmetic, and one small run of the real thing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.budget.asking import Answer
+from benchmarks.budget.bars import BUDGET, SLACK, bars_of
+from benchmarks.budget.figures import figures_of
+from benchmarks.budget.wishes import DEADLINES, FLOORS, Wish, make_wishes
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_wishes_are_the_same_at_any_rate_and_have_the_floors_in_their_shares() -> None:
+    slow, fast = make_wishes(5.0, 400.0, 3, 1.0), make_wishes(10.0, 200.0, 3, 1.0)
+    assert len(slow) == len(fast) == pytest.approx(2000, abs=180)
+    assert [(a.prompt, a.seed, a.floor) for a in slow] == [(b.prompt, b.seed, b.floor) for b in fast]
+    for floor, share in FLOORS:
+        assert sum(wish.floor == floor for wish in slow) == pytest.approx(2000 * share, abs=150)
+    assert all(DEADLINES[0] <= wish.deadline_s <= DEADLINES[1] for wish in slow)
+
+
+def test_a_wish_says_steps_or_its_floor() -> None:
+    wish = next(one for one in make_wishes(5.0, 60.0, 1, 1.0) if one.floor == ("min_quality", 0.95))
+    assert wish.budget(fixed=True, told=False) == {"steps": 20}
+    latency_ms = round(1000 * wish.deadline_s)
+    assert wish.budget(fixed=False, told=True) == {"min_quality": 0.95, "max_steps": 20, "latency_ms": latency_ms}
+
+
+def answer(wish: Wish, latency_s: float, **facts: object) -> Answer:
+    plan: dict[str, object] = {
+        "steps": 8,
+        "predicted_seconds": 0.4,
+        "predicted_wait_seconds": 0.1,
+        "predicted_quality": {"mean": 0.98, "low": 0.96},
+        "predicted_quality_db": {"mean": 49.0, "low": 48.0},
+    }
+    return Answer(wish, "drawn", latency_s, plan | facts)
+
+
+def test_only_what_is_in_time_and_reaches_its_floor_is_good() -> None:
+    wishes = [one for one in make_wishes(5.0, 60.0, 1, 1.0) if one.floor == ("min_quality", 0.95)][:4]
+    answers = [
+        answer(wishes[0], 0.5),
+        answer(wishes[1], 0.5, predicted_quality={"mean": 0.97, "low": 0.94}),
+        answer(wishes[2], 6.0),
+        Answer(wishes[3], "refused", 0.01),
+    ]
+    row = figures_of(answers, 10.0)
+    assert row["goodput_per_s"] == pytest.approx(0.1)
+    assert row["attainment"] == pytest.approx(2 / 3)
+    assert row["latency_error"] == pytest.approx(0.0)
+
+
+def test_the_bars_compare_the_ways_at_equal_load() -> None:
+    rows = [
+        {"way": way, "load": load, "goodput_per_s": goodput, "attainment": 0.995, "latency_error": 0.05}
+        for way, load, goodput in ((BUDGET, 1.5, 3.0), (SLACK, 1.5, 2.0), (BUDGET, 2.0, 2.8), (SLACK, 2.0, 2.0))
+    ]
+    bars = {bar["figure"]: bar for bar in bars_of({"rows": rows})}
+    assert bars[f"goodput at load 1.5, over that of {SLACK}"]["measured"] == pytest.approx(1.5)
+    assert bars[f"goodput at load 1.5, over that of {SLACK}"]["met"]
+    assert not bars[f"goodput at load 2, over that of {SLACK}"]["met"]
+    assert bars["goodput beyond its peak, of the peak"]["measured"] == pytest.approx(2.8 / 3.0)
+
+
+def test_the_real_thing_measures_every_way(tmp_path: Path) -> None:
+    file = tmp_path / "budget.json"
+    command = [sys.executable, "-m", "benchmarks.budget", "--loads", "1", "--seconds", "6", "--judged", "2"]
+    done = subprocess.run(
+        [*command, "--json", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(file.read_text())
+    assert len(results["rows"]) == 3
+    assert all(row["arrivals"] for row in results["rows"])
+    assert results["judged"]["pictures"] >= 1
+    assert file.with_suffix(".svg").exists()

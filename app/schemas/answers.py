@@ -43,7 +43,9 @@ class PlanAnswer(BaseModel):
     evaluations: int = Field(description="network forwards for one image, guidance counted")
     sigmas: list[float]
     predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
-    predicted_wait_seconds: float | None = Field(description="until a worker begins; null until one has measured")
+    predicted_wait_seconds: float | None = Field(
+        description="what others add to it, as expected; null until a worker has measured"
+    )
     predicted_quality_db: Quality | None = Field(description="null without evidence")
     predicted_quality: Share | None = Field(description="null without evidence")
     other_model: bool = Field(

@@ -33,5 +33,5 @@ def kept(plan: Plan, table: Table, forecast: Forecast | None, *, latency_s: floa
     return replace(
         plan,
         predicted_seconds=forecast.service_s(turns, plan.evaluations),
-        predicted_wait_seconds=forecast.wait_s,
+        predicted_wait_seconds=forecast.added_s(turns, plan.evaluations),
     )

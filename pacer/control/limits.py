@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pacer.control.company import Company
 from pacer.control.load import Load
 from pacer.control.promise import Promise
 from pacer.control.turns import TurnCost
@@ -18,12 +19,14 @@ class Forecast:
 
     Attributes:
         speed: what they measured.
-        wait_s: seconds until one of them would begin with it, as expected.
+        wait_s: seconds until one of them would begin with it, were what goes before it done first.
+        company: who is there beside it; None where nothing is known of others.
         promise: what a request with a deadline may be promised; None where nothing is known of others.
     """
 
     speed: WorkerSpeed
     wait_s: float = 0.0
+    company: Company | None = None
     promise: Promise | None = None
 
     @classmethod
@@ -37,7 +40,11 @@ class Forecast:
             each: forwards of one image in a turn: 2 with guidance.
         """
         promise = None if due_s is None else load.promise(due_s, each)
-        return cls(load.speed, load.wait_s(due_s, owner), promise)
+        return cls(load.speed, load.wait_s(due_s, owner), load.company(due_s, owner), promise)
+
+    def added_s(self, turns: int, rows: int) -> float:
+        """Seconds that others add to one image, as expected; arguments as for `service_s`."""
+        return self.wait_s if self.company is None else self.company.added_s(turns, rows)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pacer.control.company import Company
 from pacer.control.promise import Demand, Promise
 from pacer.jobs.messages import WorkerSpeed
 
 _SLOT_MS = 100
 _FAR_MS, _COARSE = 10_000, 10  # what is due later than that is kept in slots so many times as wide
 _TURNS_LEFT = 8  # of an image under way, about
-_DUE, _HOPED, _JOBS = "d", "b", "n"  # forwards of requests with a deadline, and of those without; jobs of the former
+_DUE, _HOPED = "d", "b"  # forwards of requests with a deadline, and of those without
+_DUE_JOBS, _HOPED_JOBS = "n", "m"  # how many jobs they are of
 
 
 def slot_at(due_ms: float, now_ms: float) -> int:
@@ -35,8 +37,7 @@ class Load:
         workers: how many there are.
         now_ms: the store's time.
         work: forwards of the network still to be made, by slot: "d" or "b" (with a deadline, or best effort) and the
-            time at which they are due in slots of 100 ms; under "n" and the time, how many jobs those with a deadline
-            are of.
+            time at which they are due in slots of 100 ms; under "n" or "m" and the time, how many jobs they are of.
         owed: of them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
     """
@@ -62,12 +63,21 @@ class Load:
         """
         if not self._slots:
             return 0.0
+        return self._ahead(due_s, owner) / self.forwards_per_s + self._turn_s / 2
+
+    def company(self, due_s: float | None, owner: str | None = None) -> Company:
+        """Who is there beside a request; arguments as for `wait_s`."""
+        held, images = sum(self._slots.values()), sum(self._jobs.values()) + sum(self._patient.values())
+        return Company(self.speed, self.workers, self._ahead(due_s, owner), held, images, due_s is None)
+
+    def _ahead(self, due_s: float | None, owner: str | None) -> float:
+        """Forwards that go before a request's."""
         last = float("inf") if due_s is None else self._slot(due_s)
         promised = self._before(_DUE, last)
         hoped: float = self._before(_HOPED, last)
         if owner is not None:
             hoped = min(hoped, self._turns_before(owner, promised))
-        return (promised + hoped) / self.forwards_per_s + self._turn_s / 2
+        return promised + hoped
 
     def _before(self, kind: str, last: float) -> int:
         return sum(forwards for (each, slot), forwards in self._slots.items() if each == kind and slot <= last)
@@ -131,11 +141,20 @@ class Load:
     @cached_property
     def _slots(self) -> dict[tuple[str, int], int]:
         """By kind and time; what is past its deadline will be given up, and is in nobody's way."""
-        slots = {(name[0], int(name[1:])): forwards for name, forwards in self.work.items() if name[0] != _JOBS}
+        slots = {(name[0], int(name[1:])): n for name, n in self.work.items() if name[0] in (_DUE, _HOPED)}
         past = self.now_ms // _SLOT_MS
         return {(kind, slot): n for (kind, slot), n in slots.items() if kind == _HOPED or slot >= past}
 
     @cached_property
     def _jobs(self) -> dict[int, int]:
         """With a deadline, by when they are due."""
-        return {int(name[1:]): jobs for name, jobs in self.work.items() if name[0] == _JOBS}
+        past = self.now_ms // _SLOT_MS
+        return {slot: jobs for slot, jobs in self._counted(_DUE_JOBS) if slot >= past}
+
+    @cached_property
+    def _patient(self) -> dict[int, int]:
+        """Jobs without a deadline, by slot."""
+        return dict(self._counted(_HOPED_JOBS))
+
+    def _counted(self, kind: str) -> Iterator[tuple[int, int]]:
+        return ((int(name[1:]), jobs) for name, jobs in self.work.items() if name[0] == kind)

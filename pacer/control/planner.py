@@ -63,7 +63,7 @@ def plan(
 def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
     table, evidence = choice.table, None if request.lora else choice.evidence
-    evaluations = table.network_evaluations(request.branch_scale)
+    turns, evaluations = table.evaluations_count, table.network_evaluations(request.branch_scale)
     return Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -71,10 +71,10 @@ def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) 
         steps=len(choice.sigmas) - 1,
         evaluations=evaluations,
         sigmas=choice.sigmas,
-        predicted_seconds=None if forecast is None else forecast.service_s(table.evaluations_count, evaluations),
+        predicted_seconds=None if forecast is None else forecast.service_s(turns, evaluations),
         predicted_quality_db=None if evidence is None else _interval(evidence.psnr_db),
         predicted_quality=None if evidence is None or evidence.quality is None else _interval(evidence.quality),
-        predicted_wait_seconds=None if forecast is None else forecast.wait_s,
+        predicted_wait_seconds=None if forecast is None else forecast.added_s(turns, evaluations),
         other_model=choice.other_model,
         interpolated=choice.interpolated,
         lora=request.lora,

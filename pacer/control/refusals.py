@@ -36,7 +36,8 @@ def too_late(limits: Limits, what: str, turns: int, evaluations: int) -> PacerEr
     """The error where there is no time: at all, or for as long as others are before it."""
     if limits.forecast is None or limits.latency_s is None:
         raise ValueError(f"limits: they set no time, so nothing can be late, are {limits}; this is a bug")
-    service_s, wait_s = limits.forecast.service_s(turns, evaluations), limits.forecast.wait_s
+    service_s = limits.forecast.service_s(turns, evaluations)
+    wait_s = limits.forecast.added_s(turns, evaluations)
     needs = f"{what} would take about {_ms(service_s)}"
     if service_s > limits.latency_s:
         return _refused(LATENCY, f"{needs}, the budget says {_ms(limits.latency_s)}")

@@ -93,8 +93,8 @@ class SimulatedQueue:
     def set_left(self, job: SimulatedJob, left: int) -> None:
         """Note how many forwards a job still needs."""
         self._count(job.slot, left - job.left)
-        if job.deadline_s is not None:
-            self._count(f"n{job.slot[1:]}", (left > 0) - (job.left > 0))
+        jobs = "m" if job.deadline_s is None else "n"
+        self._count(f"{jobs}{job.slot[1:]}", (left > 0) - (job.left > 0))
         job.left = left
 
     def _count(self, name: str, more: int) -> None:

@@ -60,14 +60,15 @@ local function add_work(slot, more)
 end
 
 -- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due, and how many jobs
--- with a deadline they are of.
+-- they are of.
 local function set_left(id, left)
   local slot, before = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left'))
   if not slot or not before then return end
   left, before = tonumber(left), tonumber(before)
   redis.call('HSET', JOB .. id, 'left', left)
   add_work(slot, left - before)
-  if slot:sub(1, 1) == 'd' then add_work('n' .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0)) end
+  local jobs = slot:sub(1, 1) == 'd' and 'n' or 'm'
+  add_work(jobs .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0))
 end
 
 -- Owners share the workers by start-time fair queueing (Goyal, Vin and Cheng, 1996). Each has a tag: the work that was

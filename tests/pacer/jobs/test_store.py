@@ -232,7 +232,7 @@ async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, wor
     assert load.workers == 1
     assert load.forwards_per_s == pytest.approx(10.0)
     told = sorted((slot[0], number) for slot, number in load.work.items())
-    assert told == [("b", 8), ("d", 6), ("d", 10), ("n", 1), ("n", 1)]
+    assert told == [("b", 8), ("d", 6), ("d", 10), ("m", 1), ("n", 1), ("n", 1)]
     assert load.wait_s(5.0) == pytest.approx(6 / 10 + 0.4)
     assert load.wait_s(None) == pytest.approx(24 / 10 + 0.4)
     [claim] = someone.claim(1)

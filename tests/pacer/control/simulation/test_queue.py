@@ -38,7 +38,7 @@ def job_of(steps: int, deadline_s: float | None) -> Job:
 
 def work_of(told: dict[str, int]) -> dict[str, int]:
     """By kind, since the real queue's slots are those of the wall clock."""
-    return {kind: sum(n for slot, n in told.items() if slot.startswith(kind)) for kind in "dbn"}
+    return {kind: sum(n for slot, n in told.items() if slot.startswith(kind)) for kind in "dbnm"}
 
 
 def simulated() -> tuple[SimulatedQueue, list[SimulatedJob]]:
@@ -93,7 +93,7 @@ async def test_the_work_told_is_the_stores(redis_url: str) -> None:
     assert (
         work_of(await real(redis_url, nothing))
         == work_of(dict(queue.load(SPEED, 1, 0.1).work))
-        == {"d": 76, "b": 16, "n": 5}
+        == {"d": 76, "b": 16, "n": 5, "m": 1}
     )
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
@@ -103,7 +103,7 @@ async def test_the_work_told_is_the_stores(redis_url: str) -> None:
     expired = queue.claim(0, 0.1)
     assert expired == ([], [])
     told = work_of(await real(redis_url, claim_and_beat))
-    assert told == work_of(dict(queue.load(SPEED, 1, 0.1).work)) == {"d": 76 - 14 - 2 - 10, "b": 16, "n": 4}
+    assert told == work_of(dict(queue.load(SPEED, 1, 0.1).work)) == {"d": 76 - 14 - 2 - 10, "b": 16, "n": 4, "m": 1}
 
 
 def test_each_due_time_has_its_slot() -> None:

@@ -1,0 +1,56 @@
+"""What others add to a request's time: turns that are longer for company, and turns that it must wait for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pacer.jobs.messages import WorkerSpeed
+
+_TURNS_LEFT = 8  # of an image under way, where the store does not tell how many there are
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Who is there when a request comes in.
+
+    Attributes:
+        speed: what a worker measured.
+        workers: how many there are.
+        ahead: forwards that go before the request's.
+        held: forwards still to be made, all together.
+        images: how many they are of; 0 where that is not known.
+        overtakes: whether it may go before longer ones in a worker, as what has no deadline does.
+    """
+
+    speed: WorkerSpeed
+    workers: int
+    ahead: float
+    held: float
+    images: int
+    overtakes: bool = False
+
+    def added_s(self, turns: int, rows: int) -> float:
+        """Seconds that an image takes beyond those that it would take alone, as expected.
+
+        It joins a batch after half of a turn. As long as the others have turns left, which is their mean, it shares its
+        own with as many of them as a call has room for; of what goes before it and is not drawn in those turns, it
+        waits for the end; where it may overtake, only for those that find no room in its own turns. Who comes later is not
+        known.
+
+        Args:
+            turns: network calls of the image.
+            rows: forwards in them together.
+        """
+        if not self.held:
+            return 0.0
+        speed, each = self.speed, rows / turns
+        images = (self.images or self.held / (_TURNS_LEFT * each)) / self.workers
+        left = self.held / self.workers / (images * each)
+        beside, shared = min(max(0.0, speed.rows - each), images * each), min(float(turns), left)
+        full_s = speed.turn_seconds + speed.rows * speed.row_seconds
+        begin_s = (speed.turn_seconds + beside * speed.row_seconds) / 2
+        waiting = max(0.0, self.ahead / self.workers - beside * shared)
+        if self.overtakes and images <= speed.rows:
+            waiting = min(waiting, (images * each - beside) * shared)
+        drawn_s = images * shared / left * (speed.encode_seconds + speed.decode_seconds)
+        return begin_s + shared * beside * speed.row_seconds + waiting * full_s / speed.rows + drawn_s

@@ -236,10 +236,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_work_before_the_workers_is_that_of_unfinished_jobs(self):
-        counted = sum(int(forwards) for forwards in self.client.hvals(f"{{q:{MODEL}}}:work"))
+        counted = {"forwards": 0, "jobs": 0}
+        for slot, number in self.client.hgetall(f"{{q:{MODEL}}}:work").items():
+            counted["forwards" if slot[:1] in (b"d", b"b") else "jobs"] += int(number)
         unfinished = [job_id for job_id, state in self.state.items() if state not in TERMINAL]
         steps = [self.runner.run(self.store.status(job_id)).step for job_id in unfinished]
-        assert counted == sum(2 * (4 - step) for step in steps)
+        assert counted == {"forwards": sum(2 * (4 - step) for step in steps), "jobs": sum(step < 4 for step in steps)}
 
     @invariant()
     def every_ended_job_has_one_last_event_and_it_is_the_last(self):

@@ -120,3 +120,18 @@ def test_prompts_and_pictures_are_moving_averages() -> None:
     published = meter.snapshot()
     assert published is not None
     assert (published.encode_seconds, published.decode_seconds) == (pytest.approx(1.1), pytest.approx(11.0))
+
+
+def test_what_lies_between_turns_is_the_batchers_and_not_the_planners() -> None:
+    """The planner counts prompts and pictures by the image; a batch is as late as what comes between its turns."""
+    meter = SpeedMeter(8)
+    for _ in range(100):
+        meter.stepped(TURN_S + ROW_S, 1)
+        meter.stepped(TURN_S + 4 * ROW_S, 4)
+        meter.paused(0.010)
+    meter.encoded(0.1)
+    meter.decoded(0.1)
+    published = meter.snapshot()
+    assert published is not None
+    assert published.turn_seconds == pytest.approx(TURN_S, rel=0.05)
+    assert meter.cost.seconds(1, 4) == pytest.approx(TURN_S + 4 * ROW_S + 0.010, rel=0.05)

@@ -34,8 +34,8 @@ class Company:
 
         It joins a batch after half of a turn. As long as the others have turns left, which is their mean, it shares its
         own with as many of them as a call has room for; of what goes before it and is not drawn in those turns, it
-        waits for the end; where it may overtake, only for those that find no room in its own turns. Who comes later is not
-        known.
+        waits for the end; where it may overtake, only for those that find no room in its own turns. Who comes later is
+        not known.
 
         Args:
             turns: network calls of the image.

@@ -39,7 +39,7 @@ class Forecast:
             owner: whose it is.
             each: forwards of one image in a turn: 2 with guidance.
         """
-        promise = None if due_s is None else load.promise(due_s, each)
+        promise = None if due_s is None else load.promise(due_s, owner, each=each)
         return cls(load.speed, load.wait_s(due_s, owner), load.company(due_s, owner), promise)
 
     def added_s(self, turns: int, rows: int) -> float:

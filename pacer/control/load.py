@@ -97,29 +97,30 @@ class Load:
         )
         return begun + own + sum(others)
 
-    def promise(self, due_s: float, each: int = 2) -> Promise:
+    def promise(self, due_s: float, owner: str | None = None, *, each: int = 2) -> Promise:
         """What a request that is due in so many seconds may be promised.
 
         Args:
             due_s: seconds from now until it is due.
+            owner: whose it is; as for `wait_s`.
             each: forwards of one image in a turn, about.
         """
         own, later, last = Demand(due_s, 0.0, 0.0, 0.0), [], self._slot(due_s)
         for slot, demand in self._demands(each):
             if slot <= last:
                 own = Demand(due_s, *demand[1:])
-            elif slot in self._jobs:
+            else:
                 later.append(demand)
+        # What has no deadline was promised nothing: as much of it goes before this request as is its turn.
+        own = own._replace(forwards=self._ahead(due_s, owner))
         return Promise(self.speed, self.workers, self._begin_s, own, tuple(later))
 
     def _demands(self, each: int) -> Iterator[tuple[int, Demand]]:
-        """What is due by the start of each slot, itself included."""
+        """What was promised by the start of each slot, itself included."""
         forwards, images, turns, known = 0, 0, 0.0, self._jobs
-        for slot, kind, more in sorted((slot, kind, more) for (kind, slot), more in self._slots.items()):
-            forwards += more
-            if kind == _DUE:
-                jobs = known.get(slot) or 1  # none of an older version
-                images, turns = images + jobs, max(turns, more / (jobs * each))
+        for slot, more in sorted((slot, more) for (kind, slot), more in self._slots.items() if kind == _DUE):
+            jobs = known.get(slot) or 1  # none of an older version
+            forwards, images, turns = forwards + more, images + jobs, max(turns, more / (jobs * each))
             yield slot, Demand((slot * _SLOT_MS - self.now_ms) / 1000, forwards, images, turns)
 
     @property

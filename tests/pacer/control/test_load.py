@@ -66,6 +66,14 @@ def test_only_what_has_a_deadline_must_not_be_made_late() -> None:
     assert busy.promise(2.5).late_s(8, 16)[1] == float("-inf"), "nothing is due after it"
 
 
+def test_what_nobody_was_promised_keeps_no_deadline_from_another_owner() -> None:
+    """A heavy owner's patient jobs that have come due: another's deadline is in time after its turn of them."""
+    work = {slot(-1, "b"): 8000, slot(-1, "m"): 500}
+    busy = Load(SPEED, 1, NOW_MS, work, owed={"heavy": 7960})
+    assert max(busy.promise(2.0, "light").late_s(8, 16)) < 0
+    assert max(busy.promise(2.0, "heavy").late_s(8, 16)) > 0
+
+
 def test_a_burst_of_equals_fills_its_batches() -> None:
     """Ten of eight guided steps, 160 forwards: twenty full batches of 100 ms, where one at a time they take 3.2 s."""
     promised = load({slot(2.8): 144, slot(2.8, "n"): 9}).promise(2.8)

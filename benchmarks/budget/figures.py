@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.budget.asking import Answer
+from benchmarks.budget.wishes import FIXED_STEPS
 
 
 def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def latency_error(drawn: Sequence[Answer]) -> float | None:
 
 def _reaches_floor(one: Answer) -> bool:
     """By the registry's evidence; of fixed steps nothing is asked, as they are more than any floor needs."""
-    if one.wish.floor is None or one.facts is None or one.facts["steps"] >= 20:
+    if one.wish.floor is None or one.facts is None or one.facts["steps"] >= FIXED_STEPS:
         return True
     name, least = one.wish.floor
     shown = one.facts["predicted_quality" if name == "min_quality" else "predicted_quality_db"]

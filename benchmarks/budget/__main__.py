@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.budget.report import draw_picture, print_report
 from benchmarks.budget.sweep import Sweep, Wanted
+from benchmarks.common import loads_option
 from benchmarks.serving.process import ROOT, ServerError
 from benchmarks.serving.provenance import commit, hardware
 
@@ -52,7 +53,7 @@ def main() -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.budget", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--loads", type=_loads, default="0.5,1,1.5,2,3",
+    parser.add_argument("--loads", type=loads_option, default="0.5,1,1.5,2,3",
                         help="in what the server draws of fixed steps a second")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
     parser.add_argument("--seed", type=int, default=1)
@@ -60,13 +61,6 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/budget.json")
     return parser
-
-
-def _loads(text: str) -> list[float]:
-    loads = [float(part) for part in text.split(",")]
-    if not all(load > 0 for load in loads):
-        raise argparse.ArgumentTypeError(f"must be above 0, are {text}")
-    return loads
 
 
 if __name__ == "__main__":

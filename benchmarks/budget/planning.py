@@ -10,8 +10,9 @@ import numpy as np
 
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
-from pacer.control.load import Load, slot_at
+from pacer.control.load import Load
 from pacer.control.planner import plan
+from pacer.control.work import slot_at
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import ModelCard
 from schedules.registry import Registry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from typing import Any
 
 import httpx2
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.budget.asking import ROUTE, Answer, ask_all, body
 from benchmarks.budget.bars import bars_of
@@ -26,6 +24,7 @@ from benchmarks.budget.planning import microseconds
 from benchmarks.budget.simulated import published_speed, simulated_goodput
 from benchmarks.budget.ways import WAYS, Way
 from benchmarks.budget.wishes import FIXED_STEPS, Wish, make_wishes
+from benchmarks.common import measuring_bar, write_json
 from benchmarks.serving.process import running
 from benchmarks.serving.servers import SERVERS, Machine, environment
 from pacer.embedded_store import EmbeddedStore
@@ -83,9 +82,7 @@ class Sweep:
         Raises:
             ServerError: the server does not start.
         """
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-        with Progress(*columns, console=self._console, speed_estimate_period=1800) as progress:
+        with measuring_bar(self._console) as progress:
             task = progress.add_task("capacity", total=2 + len(self._wanted.loads) * len(WAYS))
             self._capacity()
             progress.advance(task)
@@ -175,8 +172,4 @@ class Sweep:
 
     def _write(self) -> None:
         self._results["bars"] = bars_of(self._results)
-        path = self._wanted.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(self._results, indent=1) + "\n")
-        part.replace(path)
+        write_json(self._wanted.path, self._results)

@@ -19,6 +19,7 @@ from typing import Any, cast, get_args
 
 from rich.console import Console
 
+from benchmarks.common import loads_option
 from benchmarks.serving.process import ROOT, ServerError
 from benchmarks.serving.provenance import commit, hardware, versions
 from benchmarks.serving.report import draw_picture, print_report
@@ -64,7 +65,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--policies", type=_policies, default=DEFAULT_POLICY, help=f"of {', '.join(get_args(PolicyName))}"
     )
-    parser.add_argument("--loads", type=_loads, default=_LOADS, help="fractions of the stock pipeline's capacity")
+    parser.add_argument("--loads", type=loads_option, default=_LOADS, help="fractions of the stock pipeline's capacity")
     parser.add_argument("--seconds", type=float, default=45.0, help="of each load")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -96,13 +97,6 @@ def _names(text: str, known: list[str]) -> list[str]:
     if unknown := [name for name in names if name not in known]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: must be of {', '.join(known)}")
     return names
-
-
-def _loads(text: str) -> list[float]:
-    loads = [float(part) for part in text.split(",")]
-    if not all(load > 0 for load in loads):
-        raise argparse.ArgumentTypeError(f"must be above 0, are {text}")
-    return loads
 
 
 def _machine(asked: argparse.Namespace) -> Machine:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.common import write_json
 from benchmarks.serving.servers import Contestant
 
 Row = dict[str, Any]
@@ -50,12 +51,9 @@ class Results:
         self.write()
 
     def write(self) -> None:
-        """Write the file in one stroke, so that whatever ends the process leaves a whole one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Write the file."""
         content = {"meta": self.meta, "ratios": self.ratios, "skipped": self.skipped, "rows": self.rows}
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        part.replace(self.path)
+        write_json(self.path, content)
 
 
 def key_of(row: Row) -> tuple[Any, ...]:

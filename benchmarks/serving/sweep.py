@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.common import measuring_bar
 from benchmarks.serving.measure import Reference, Second, measure_burst, measure_load, solo
 from benchmarks.serving.process import ServerError
 from benchmarks.serving.ratios import as_json, beyond_of, peak_load, ratios_of
@@ -67,7 +66,7 @@ class Sweep:
             ServerError: the stock pipeline behind FastAPI, from which the deadlines come, does not run.
         """
         contestants = self._present()
-        with _bar(self._console) as progress:
+        with measuring_bar(self._console) as progress:
             total = len(contestants) * (len(self._wanted.loads) + self._wanted.beyond + bool(self._wanted.burst))
             self._bar, self._task = progress, progress.add_task("solo times", total=total)
             self._prepare()
@@ -168,18 +167,3 @@ class Sweep:
         if text not in self._told:
             self._told.add(text)
             self._console.print(f"[yellow]{text}[/]", soft_wrap=True)
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    # Measurements take minutes, and each advances the bar unevenly.
-    with Progress(*columns, console=console, speed_estimate_period=1800) as progress:
-        yield progress

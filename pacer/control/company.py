@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from pacer.jobs.messages import WorkerSpeed
 
-_TURNS_LEFT = 8  # of an image under way, where the store does not tell how many there are
-
 
 @dataclass(frozen=True, slots=True)
 class Company:
@@ -18,7 +16,7 @@ class Company:
         workers: how many there are.
         ahead: forwards that go before the request's.
         held: forwards still to be made, all together.
-        images: how many they are of; 0 where that is not known.
+        images: how many they are of.
         overtakes: whether it may go before longer ones in a worker, as what has no deadline does.
     """
 
@@ -44,7 +42,7 @@ class Company:
         if not self.held:
             return 0.0
         speed, each = self.speed, rows / turns
-        images = (self.images or self.held / (_TURNS_LEFT * each)) / self.workers
+        images = self.images / self.workers
         left = self.held / self.workers / (images * each)
         beside, shared = min(max(0.0, speed.rows - each), images * each), min(float(turns), left)
         full_s = speed.turn_seconds + speed.rows * speed.row_seconds
@@ -54,3 +52,14 @@ class Company:
             waiting = min(waiting, (images * each - beside) * shared)
         drawn_s = images * shared / left * (speed.encode_seconds + speed.decode_seconds)
         return begin_s + shared * beside * speed.row_seconds + waiting * full_s / speed.rows + drawn_s
+
+    def turn_s(self, each: int) -> float:
+        """Seconds of the turn that may be under way; 0 if nobody is there.
+
+        Args:
+            each: forwards of one image in it.
+        """
+        if not self.held:
+            return 0.0
+        rows = min(self.speed.rows, self.images * each / self.workers)
+        return self.speed.turn_seconds + rows * self.speed.row_seconds

@@ -19,13 +19,11 @@ class Forecast:
 
     Attributes:
         speed: what they measured.
-        wait_s: seconds until one of them would begin with it, were what goes before it done first.
         company: who is there beside it; None where nothing is known of others.
         promise: what a request with a deadline may be promised; None where nothing is known of others.
     """
 
     speed: WorkerSpeed
-    wait_s: float = 0.0
     company: Company | None = None
     promise: Promise | None = None
 
@@ -39,12 +37,13 @@ class Forecast:
             owner: whose it is.
             each: forwards of one image in a turn: 2 with guidance.
         """
-        promise = None if due_s is None else load.promise(due_s, owner, each=each)
-        return cls(load.speed, load.wait_s(due_s, owner), load.company(due_s, owner), promise)
+        company = load.company(due_s, owner)
+        promise = None if due_s is None else load.promise(due_s, company, each=each)
+        return cls(load.speed, company, promise)
 
     def added_s(self, turns: int, rows: int) -> float:
         """Seconds that others add to one image, as expected; arguments as for `service_s`."""
-        return self.wait_s if self.company is None else self.company.added_s(turns, rows)
+        return 0.0 if self.company is None else self.company.added_s(turns, rows)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.
@@ -104,7 +103,7 @@ class Limits:
             return -math.inf
         service_s = known.service_s(turns, evaluations)
         if service_s > self.latency_s or known.promise is None:
-            return known.wait_s + service_s - self.latency_s
+            return service_s - self.latency_s
         return max(known.promise.late_s(turns, evaluations, self.images, spared=spared))
 
     def _spared(self, steps: int) -> float:

@@ -13,6 +13,7 @@ however many jobs there are. docs/experiments.md, "what may be promised", has th
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,19 @@ _FULL = 0.92
 
 
 class Demand(NamedTuple):
-    """What is due by a time: seconds until then, forwards, images, and the steps that the longest has left."""
+    """What is due by each of some times, shape (n,): before the request at its own deadline, then later, all included.
 
-    until_s: float
-    forwards: float
-    images: float
-    turns: float
+    Attributes:
+        until_s: seconds until then.
+        forwards: that are due.
+        images: that they are of.
+        turns: that the longest of these has left.
+    """
+
+    until_s: FloatArray
+    forwards: FloatArray
+    images: FloatArray
+    turns: FloatArray
 
 
 class Promise:
@@ -44,17 +52,14 @@ class Promise:
         speed: what a worker measured.
         workers: how many there are.
         begin_s: seconds until a request can join a batch.
-        own: what is due before the request, at its own deadline.
-        later: what is due by each later time, without the request.
+        demand: what else is due by its deadline, and by each later time.
     """
 
-    def __init__(
-        self, speed: WorkerSpeed, workers: int, begin_s: float, own: Demand, later: tuple[Demand, ...] = ()
-    ) -> None:
+    def __init__(self, speed: WorkerSpeed, workers: int, begin_s: float, demand: Demand) -> None:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
-        self._until_s, self._forwards, self._images, self._turns = np.array((own, *later), dtype=np.float64).T
-        self._until_s = self._until_s - speed.deliver_seconds
-        self._shared = bool(self._forwards.any())
+        self._demand, self._until_s = demand, demand.until_s - speed.deliver_seconds
+        self._shared = bool(demand.forwards.any())
+        self._needed_s = cache(self._needed)  # what was tried is checked once more when it was chosen
 
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
@@ -71,14 +76,14 @@ class Promise:
         late = self._needed_s(turns, forwards, images) - share * self._until_s
         return float(late[0]), float(late[1:].max(initial=-np.inf))
 
-    def _needed_s(self, turns: int, forwards: int, images: int) -> FloatArray:
+    def _needed(self, turns: int, forwards: int, images: int) -> FloatArray:
         """Seconds that workers take for what is due by each time, the request included."""
-        speed, each = self._speed, forwards / turns
-        work, longest = (self._forwards + forwards * images) / self._workers, np.maximum(self._turns, turns)
+        speed, due, each = self._speed, self._demand, forwards / turns
+        work, longest = (due.forwards + forwards * images) / self._workers, np.maximum(due.turns, turns)
         affordable = (self._until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
         rows = np.minimum(np.maximum(_COMPANY * affordable, each), max(each, speed.rows))
         together = np.maximum(longest, work / rows)
         calls = (1 - _ALONE) * together + _ALONE * np.maximum(together, work / each)
-        drawn = (self._images + images) / self._workers * (speed.encode_seconds + speed.decode_seconds)
+        drawn = (due.images + images) / self._workers * (speed.encode_seconds + speed.decode_seconds)
         needed: FloatArray = self._begin_s + calls * speed.turn_seconds + work * speed.row_seconds + drawn
         return needed

@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from pacer.control.load import Load, slot_at
+from pacer.control.load import Load
+from pacer.control.work import slot_at
 from pacer.jobs.messages import WorkerSpeed
 
 

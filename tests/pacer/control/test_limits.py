@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
-from pacer.control.load import Load, slot_at
+from pacer.control.load import Load
 from pacer.control.planner import plan
+from pacer.control.work import slot_at
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import Distilled, load
@@ -56,10 +57,20 @@ REGISTRY = Registry.of(
 )
 
 
-def planned(registry: Registry = REGISTRY, *, wait_s: float | None = 0.0, **fields: Any) -> Plan:
-    """The plan of a guided request; a wait of None stands for workers that have measured nothing."""
+NOW_MS = 1_000_000
+
+
+def behind(images: int, latency_s: float | None) -> Forecast:
+    """What is known behind so many images of four guided steps, due in 0.2 s."""
+    at = slot_at(NOW_MS + 200, NOW_MS)
+    work = {f"d{at}": 8 * images, f"n{at}": images} if images else {}
+    return Forecast.of(Load(SPEED, 1, NOW_MS, work), latency_s)
+
+
+def planned(registry: Registry = REGISTRY, *, others: int | None = 0, **fields: Any) -> Plan:
+    """The plan of a guided request behind other images; None stands for workers that have measured nothing."""
     request = BudgetRequest(**{"card": CARD, "guidance_scale": 1.5, "width": 64, "height": 64, **fields})
-    forecast = None if wait_s is None else Forecast(SPEED, wait_s)
+    forecast = None if others is None else behind(others, request.latency_s)
     return plan(request, registry, forecast, default_steps=8, max_steps=50)[0]
 
 
@@ -77,11 +88,11 @@ def refused(**fields: Any) -> PacerError:
         ({"latency_s": 60.0}, "ab2", 12),
         ({"latency_s": 60.0, "max_steps": 9}, "ab2", 9),
         ({"latency_s": 60.0, "solver": "euler"}, "euler", 12),
-        ({"latency_s": 0.5, "wait_s": 0.2}, "ab2", 5),
+        ({"latency_s": 0.5, "others": 1}, "ab2", 2),
         ({"latency_s": 0.5, "evaluations": 7}, "ab2", 3),
         ({"latency_s": 1.0, "steps": 4}, "ab2", 4),
-        ({"latency_s": 0.2, "wait_s": None}, "ab2", 8),
-        ({"latency_s": 0.2, "wait_s": None, "max_steps": 3}, "ab2", 3),
+        ({"latency_s": 0.2, "others": None}, "ab2", 8),
+        ({"latency_s": 0.2, "others": None, "max_steps": 3}, "ab2", 3),
         ({"min_steps": 3}, "ab2", 8),
         ({"min_steps": 11}, "ab2", 11),
         ({"min_steps": 3, "max_steps": 5}, "ab2", 5),
@@ -104,14 +115,14 @@ def test_what_a_budget_buys(fields: dict[str, Any], solver: str, steps: int) -> 
 
 def under_load(steps: int, **fields: Any) -> Plan:
     """The plan of a request due in a second, of which so many guided steps of others take a part."""
-    at = slot_at(1_000_900, 1_000_000)
-    told = Load(SPEED, 1, 1_000_000, {f"d{at}": 2 * steps, f"n{at}": steps // 4})
+    at = slot_at(NOW_MS + 900, NOW_MS)
+    told = Load(SPEED, 1, NOW_MS, {f"d{at}": 2 * steps, f"n{at}": max(1, steps // 4)} if steps else {})
     request = BudgetRequest(card=CARD, guidance_scale=1.5, width=64, height=64, latency_s=1.0, **fields)
     return plan(request, REGISTRY, Forecast.of(told, 1.0), default_steps=8, max_steps=50, degrade_at=0.5)[0]
 
 
 def test_the_more_there_is_to_do_the_fewer_steps_beyond_the_least_are_given() -> None:
-    given = [under_load(busy, min_steps=2, max_steps=12).steps for busy in (0, 4, 8, 12)]
+    given = [under_load(busy, min_steps=2, max_steps=12).steps for busy in (0, 2, 5, 9)]
     assert given[0] == 12
     assert given == sorted(given, reverse=True)
     assert given[-1] < given[1]
@@ -132,11 +143,11 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
         ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "6 steps of schedule"),
         ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
         ({"latency_s": 0.30, "min_steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
-        ({"latency_s": 0.30, "wait_s": 0.25}, LATE, "latency_ms", "100 ms after a wait of about 250 ms"),
-        ({"latency_s": 0.40, "steps": 6, "wait_s": 0.1}, LATE, "latency_ms", "350 ms after a wait of about 100 ms"),
+        ({"latency_s": 0.30, "others": 1}, LATE, "latency_ms", "100 ms after a wait of about 201 ms"),
+        ({"latency_s": 0.40, "steps": 6, "others": 1}, LATE, "latency_ms", "350 ms after a wait of about 235 ms"),
         ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "10 steps, which budget.min_quality 0.9 needs"),
         ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "550 ms, the budget says 200 ms"),
-        ({"min_quality": 0.9, "latency_s": 0.6, "wait_s": 9.0}, LATE, "latency_ms", "a wait of about 9000 ms"),
+        ({"min_quality": 0.9, "latency_s": 0.6, "others": 20}, LATE, "latency_ms", "after a wait of about 4410 ms"),
         ({"min_quality": 0.9, "evaluations": 12}, INVALID, "min_quality", "0.9 needs 10 steps, 20 network evaluations"),
         ({"min_quality": 0.9, "max_steps": 6}, INVALID, "min_quality", "at most 6 steps are allowed"),
         ({"min_quality": 0.99}, INVALID, "min_quality", "the most is 0.92, by 12 steps"),
@@ -164,8 +175,8 @@ def test_contradictions_are_refused_with_the_numbers(
 
 
 def test_when_only_the_wait_is_in_the_way_it_says_when_to_come_back() -> None:
-    error = refused(latency_s=0.4, steps=6, wait_s=0.1)
-    assert error.retry_after_s == pytest.approx(0.05)
+    error = refused(latency_s=0.4, steps=6, others=1)
+    assert error.retry_after_s == pytest.approx(0.282)
 
 
 def test_a_distilled_model_keeps_to_its_native_steps() -> None:
@@ -175,16 +186,16 @@ def test_a_distilled_model_keeps_to_its_native_steps() -> None:
 
 
 def test_the_plan_tells_what_was_expected() -> None:
-    made = planned(min_quality=0.87, wait_s=0.7)
+    made = planned(min_quality=0.87, others=3)
     assert made.predicted_seconds == pytest.approx(0.4)
-    assert made.predicted_wait_seconds == pytest.approx(0.7)
+    assert made.predicted_wait_seconds == pytest.approx(0.695)
     assert made.predicted_quality == pytest.approx((0.88, 0.87, 0.89))
     assert made.predicted_quality_db == pytest.approx((35.0, 34.0, 36.0))
 
 
 @given(
     latency_s=st.none() | st.floats(0.01, 2.0),
-    wait_s=st.floats(0.0, 0.5),
+    others=st.integers(0, 4),
     evaluations=st.none() | st.integers(1, 60),
     min_steps=st.none() | st.integers(1, 20),
     max_steps=st.none() | st.integers(1, 20),
@@ -192,9 +203,9 @@ def test_the_plan_tells_what_was_expected() -> None:
     min_quality=st.none() | st.floats(0.01, 1.0),
     steps=st.none() | st.integers(1, 20),
 )
-def test_every_plan_keeps_to_every_bound(wait_s: float, **bounds: Any) -> None:
+def test_every_plan_keeps_to_every_bound(others: int, **bounds: Any) -> None:
     try:
-        made = planned(wait_s=wait_s, **bounds)
+        made = planned(others=others, **bounds)
     except PacerError:  # what is refused is judged by the table above
         return
     inf = float("inf")
@@ -207,7 +218,9 @@ def test_every_plan_keeps_to_every_bound(wait_s: float, **bounds: Any) -> None:
     assert bound("min_steps", 1) <= made.steps <= bound("max_steps", inf)
     assert bounds["steps"] in (None, made.steps)
     assert made.predicted_seconds is not None
-    assert wait_s + made.predicted_seconds <= bound("latency_s", inf)
+    assert made.predicted_seconds <= bound("latency_s", inf)
+    promise = behind(others, bounds["latency_s"]).promise
+    assert promise is None or max(promise.late_s(made.steps, made.evaluations)) <= 0
     if bounds["min_psnr_db"] is not None:
         assert made.predicted_quality_db is not None
         assert made.predicted_quality_db[1] >= bounds["min_psnr_db"]

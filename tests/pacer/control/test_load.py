@@ -1,4 +1,4 @@
-"""What workers have before them: how long a request waits, and what may still be promised."""
+"""What workers have before them: who goes before a request, who is beside it, and what may still be promised."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from pacer.control.batcher import Batcher
+from pacer.control.company import Company
 from pacer.control.limits import Forecast, Limits
-from pacer.control.load import Load, slot_at
+from pacer.control.load import Load
 from pacer.control.policies import POLICIES
+from pacer.control.promise import Promise
 from pacer.control.simulator import Arrival, simulate
 from pacer.control.turns import TurnCost
+from pacer.control.work import slot_at
 from pacer.jobs.messages import WorkerSpeed
 
 SPEED = WorkerSpeed(turn_seconds=0.02, row_seconds=0.01, encode_seconds=0.0, decode_seconds=0.0, rows=8)
@@ -26,74 +29,80 @@ def slot(seconds: float, kind: str = "d") -> str:
     return f"{kind}{slot_at(NOW_MS + 1000 * seconds, NOW_MS)}"
 
 
+def promised_for(told: Load, due_s: float, owner: str | None = None) -> Promise:
+    return told.promise(due_s, told.company(due_s, owner))
+
+
 def test_an_idle_worker_makes_nobody_wait() -> None:
-    assert load({}).wait_s(1.0) == 0.0
-    assert load({}).promise(1.0).late_s(8, 16) == (pytest.approx(8 * 0.02 + 16 * 0.01 - 1.0), float("-inf"))
+    assert load({}).ahead(1.0) == load({}).ahead(None) == 0
+    assert promised_for(load({}), 1.0).late_s(8, 16) == (pytest.approx(8 * 0.02 + 16 * 0.01 - 1.0), float("-inf"))
 
 
-def test_what_is_due_before_goes_before_and_a_turn_is_under_way() -> None:
+def test_what_is_due_before_goes_before() -> None:
     busy = load({slot(1): 40, slot(3): 80, slot(2, "b"): 16, slot(60, "b"): 800})
-    assert busy.wait_s(1.0) == pytest.approx(0.5 + 0.05)
-    assert busy.wait_s(2.0) == pytest.approx(0.5 + 0.2 + 0.05)
-    assert busy.wait_s(None) == pytest.approx(936 / 80 + 0.05)
-    assert load({slot(1): 40}, workers=2).wait_s(1.0) == pytest.approx(0.25 + 0.05)
+    assert [busy.ahead(due_s) for due_s in (0.5, 1.0, 2.0, None)] == [0, 40, 56, 936]
 
 
 def test_other_owners_go_before_for_no_longer_than_their_turn() -> None:
     work = {slot(1): 40, slot(60, "b"): 880}
     busy = Load(SPEED, 1, NOW_MS, work, owed={"heavy": 640, "light": 80}, weights={"favoured": 4.0})
     begun = 880 - 640 - 80
-    half_turn = 0.05
-    assert busy.wait_s(None, "heavy") == pytest.approx((40 + begun + 640 + 80) / 80 + half_turn)
-    assert busy.wait_s(None, "light") == pytest.approx((40 + begun + 80 + (80 + 40)) / 80 + half_turn)
-    assert busy.wait_s(None, "new") == pytest.approx((40 + begun + 40 + 40) / 80 + half_turn)
-    assert busy.wait_s(None, "favoured") == pytest.approx((40 + begun + 10 + 10) / 80 + half_turn)
-    assert busy.wait_s(2.0, "new") == busy.wait_s(2.0), "what is due later is in nobody's way in any case"
+    assert busy.ahead(None, "heavy") == 40 + begun + 640 + 80
+    assert busy.ahead(None, "light") == 40 + begun + 80 + (80 + 40)
+    assert busy.ahead(None, "new") == 40 + begun + 40 + 40
+    assert busy.ahead(None, "favoured") == 40 + begun + 10 + 10
+    assert busy.ahead(2.0, "new") == busy.ahead(2.0), "what is due later is in nobody's way in any case"
 
 
 def test_what_is_past_its_deadline_is_in_nobodys_way() -> None:
-    assert load({slot(-2): 4000}).wait_s(1.0) == 0.0
-    assert load({slot(-2): 4000, slot(1): 8}).wait_s(None) == pytest.approx(0.1 + 0.05)
-    assert load({slot(-70, "b"): 80}).wait_s(1.0) == pytest.approx(1.0 + 0.05), "best effort is never given up"
+    assert load({slot(-2): 4000}).ahead(1.0) == 0
+    assert load({slot(-2): 4000, slot(1): 8}).ahead(None) == 8
+    assert load({slot(-70, "b"): 80}).ahead(1.0) == 80, "best effort is never given up"
+
+
+def test_who_is_beside_it_is_counted() -> None:
+    told = load({slot(1): 40, slot(1, "n"): 5, slot(-2): 8, slot(-2, "n"): 1, slot(60, "b"): 800, slot(60, "m"): 50})
+    assert told.company(0.5) == Company(SPEED, 1, 0, 840, 55)
+    assert told.company(None) == Company(SPEED, 1, 840, 840, 55, overtakes=True)
 
 
 def test_only_what_has_a_deadline_must_not_be_made_late() -> None:
     busy = load({slot(2): 80, slot(2, "n"): 5, slot(9, "b"): 8000})
-    own, others = busy.promise(1.0).late_s(8, 16)
+    own, others = promised_for(busy, 1.0).late_s(8, 16)
     assert others < 0, "eighty forwards and these in two seconds"
-    assert max(own, busy.promise(1.0).late_s(8, 16, images=5)[1]) < others + 5 * 16 / 80
-    assert busy.promise(1.0).late_s(8, 96)[1] > 0 > own
-    assert busy.promise(2.5).late_s(8, 16)[1] == float("-inf"), "nothing is due after it"
+    assert max(own, promised_for(busy, 1.0).late_s(8, 16, images=5)[1]) < others + 5 * 16 / 80
+    assert promised_for(busy, 1.0).late_s(8, 96)[1] > 0 > own
+    assert promised_for(busy, 2.5).late_s(8, 16)[1] == float("-inf"), "nothing is due after it"
 
 
 def test_what_nobody_was_promised_keeps_no_deadline_from_another_owner() -> None:
     """A heavy owner's patient jobs that have come due: another's deadline is in time after its turn of them."""
     work = {slot(-1, "b"): 8000, slot(-1, "m"): 500}
     busy = Load(SPEED, 1, NOW_MS, work, owed={"heavy": 7960})
-    assert max(busy.promise(2.0, "light").late_s(8, 16)) < 0
-    assert max(busy.promise(2.0, "heavy").late_s(8, 16)) > 0
+    assert max(promised_for(busy, 2.0, "light").late_s(8, 16)) < 0
+    assert max(promised_for(busy, 2.0, "heavy").late_s(8, 16)) > 0
 
 
 def test_a_burst_of_equals_fills_its_batches() -> None:
     """Ten of eight guided steps, 160 forwards: twenty full batches of 100 ms, where one at a time they take 3.2 s."""
-    promised = load({slot(2.8): 144, slot(2.8, "n"): 9}).promise(2.8)
+    promised = promised_for(load({slot(2.8): 144, slot(2.8, "n"): 9}), 2.8)
     assert max(promised.late_s(8, 16)) < 0
-    tight = load({slot(1.7): 144, slot(1.7, "n"): 9}).promise(1.7)
+    tight = promised_for(load({slot(1.7): 144, slot(1.7, "n"): 9}), 1.7)
     assert max(tight.late_s(8, 16)) > 0
 
 
 def test_a_long_image_cannot_be_drawn_faster_by_full_batches() -> None:
     """Fifty turns alone take two seconds, whatever the workers make of others in that time."""
-    assert max(load({}).promise(2.1).late_s(50, 100)) < 0
+    assert max(promised_for(load({}), 2.1).late_s(50, 100)) < 0
     company = {slot(2.0): 80, slot(2.0, "n"): 10}
-    assert max(load(company).promise(2.1).late_s(50, 100)) > 0
-    assert max(load(company).promise(4.5).late_s(50, 100)) < 0
+    assert max(promised_for(load(company), 2.1).late_s(50, 100)) > 0
+    assert max(promised_for(load(company), 4.5).late_s(50, 100)) < 0
 
 
 def test_what_is_left_to_others_is_left_only_where_there_are_any() -> None:
     spared = {"spared": 0.4}
-    assert load({}).promise(1.0).late_s(8, 16, **spared) == load({}).promise(1.0).late_s(8, 16)
-    busy = load({slot(0.5): 8, slot(0.5, "n"): 1}).promise(1.0)
+    assert promised_for(load({}), 1.0).late_s(8, 16, **spared) == promised_for(load({}), 1.0).late_s(8, 16)
+    busy = promised_for(load({slot(0.5): 8, slot(0.5, "n"): 1}), 1.0)
     assert busy.late_s(8, 16, **spared)[0] == pytest.approx(busy.late_s(8, 16)[0] + 0.4)
 
 

@@ -52,8 +52,8 @@ class PlanAnswer(BaseModel):
         description="the schedule was optimised on another model or other weights, and allow_other_model ran it here"
     )
     interpolated: bool = Field(
-        description="the schedule was not shown to hold for this guidance scale, size or budget, and "
-        "allow_interpolated took it all the same"
+        description="the schedule was made from those of neighbouring budgets, or allow_interpolated took it for a "
+        "guidance scale or a size that it was not shown to hold for"
     )
     lora: list[LoraAnswer] = Field(
         description="what the model is drawn with; the schedule was searched without, so no quality is predicted"

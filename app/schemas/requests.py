@@ -221,7 +221,7 @@ class PlanFields(Strict):
     allow_interpolated: bool | None = Field(
         default=None,
         description="take a searched schedule for a guidance scale or a size that it was not shown to hold for, or one "
-        "made from those of neighbouring budgets; the answer marks it and promises no quality",
+        "made from those of budgets far away; the answer marks it and promises no quality",
     )
     sigmas: list[float] | None = Field(
         default=None, description="own noise levels: steps + 1 of them, strictly decreasing, the last 0"

@@ -49,8 +49,8 @@ class BudgetRequest:
             the best there is.
         solver: a solver's name, any variant; None takes the schedule's own, or the model's.
         sigmas: the caller's own noise levels, steps + 1 of them.
-        allow_interpolated: take a searched schedule for a guidance scale, a size or a budget that it was not shown to
-            hold for; nothing is then known of its quality.
+        allow_interpolated: take a searched schedule for a guidance scale or a size that it was not shown to hold for,
+            or one made from those of budgets far away; nothing is then known of its quality.
         allow_other_model: run the schedule named by its id even where it was optimised on another model, or on other
             weights of this one; nothing is then known of its quality.
         picture: what the drawing starts from; None is noise alone.

@@ -39,7 +39,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     steps, has_grids = _grid_steps(request, limits), request.solver in (None, *SOLVERS)
     if longest is not None and (longest.steps >= steps or not has_grids):
         return longest.choice
-    near = nearest_choice(request, limits, max(1, steps), registry) if request.allow_interpolated else None
+    near = nearest_choice(request, limits, max(1, steps), registry)
     if near is None and not has_grids:
         _check_reachable(request, limits, known)
     return near or from_grid(request, card.grid, longest_grid(request, limits))

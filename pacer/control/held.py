@@ -15,6 +15,9 @@ from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
 
+_NEAR = 2
+"""How many times the steps of a searched grid its curve is good for, and a part of them: beyond, stock grids are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Offer:
@@ -99,19 +102,32 @@ def best_choice(request: BudgetRequest, limits: Limits, steps: int, registry: Re
 
 
 def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry: Registry) -> Choice | None:
-    """What comes nearest to a schedule for this budget, guidance and size among those for these very weights."""
+    """What comes nearest to a schedule for this budget among those for these very weights, if anything does.
+
+    One made from those of neighbouring budgets, where they hold for this guidance and size and are not far; where the
+    caller allows it one beyond all that, also of a solver that takes two evaluations for a step.
+    """
     known = [
         schedule
         for schedule in registry.schedules(request.card.id)
-        if request.solver in (None, schedule.solver) and same_weights(schedule, request.card.weights_sha256)
+        if request.solver in (None, schedule.solver)
+        and same_weights(schedule, request.card.weights_sha256)
+        and (request.allow_interpolated or (covers(schedule, request) and _is_near(schedule, steps)))
     ]
-    found = nearest(
-        known,
-        steps,
-        covers=lambda schedule: covers(schedule, request),
-        fits=lambda schedule, entry: limits.affords(entry.steps, *_cost(schedule, entry, request.branch_scale)),
-    )
+    anything = request.solver is not None or request.allow_interpolated
+
+    def fits(schedule: Schedule, entry: Entry) -> bool:
+        turns, evaluations = _cost(schedule, entry, request.branch_scale)
+        return (anything or turns <= entry.steps) and limits.affords(entry.steps, turns, evaluations)
+
+    found = nearest(known, steps, covers=lambda schedule: covers(schedule, request), fits=fits)
     return None if found is None else replace(from_entry(*found), evidence=None, interpolated=True)
+
+
+def _is_near(schedule: Schedule, steps: int) -> bool:
+    """Whether budgets were searched on both sides of it, or one of at least half or at most double."""
+    known = [entry.steps for entry in schedule.entries]
+    return min(known) <= _NEAR * steps and steps <= _NEAR * max(known)
 
 
 def _cost(schedule: Schedule, entry: Entry, guidance_scale: float) -> tuple[int, int]:

@@ -119,10 +119,11 @@ def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_
         return from_grid(request, request.schedule, steps)
     if request.card.distilled:
         return from_grid(request, request.card.grid, steps)
-    best = best_choice(request, limits, steps, registry)
-    if best is None and request.allow_interpolated:
-        best = nearest_choice(request, limits, steps, registry)
-    return best or from_grid(request, request.card.grid, steps)
+    return (
+        best_choice(request, limits, steps, registry)
+        or nearest_choice(request, limits, steps, registry)
+        or from_grid(request, request.card.grid, steps)
+    )
 
 
 def _check_met(request: BudgetRequest, limits: Limits, choice: Choice, evaluations: int) -> None:

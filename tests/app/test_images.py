@@ -337,14 +337,14 @@ def _other_model(settings: Settings) -> str:
 
 
 def test_leave_to_interpolate_is_marked_in_answer_and_metric(client: httpx2.Client) -> None:
-    asked = {"prompt": "a red circle", "budget": {"steps": 33}}
+    asked = {"prompt": "a red circle", "budget": {"steps": 50}}
     for route in ("/v1/images/generations", "/v1/jobs", "/v1/plan"):
         body = {name: value for name, value in asked.items() if name != "prompt" or route != "/v1/plan"}
         plain, allowed = (client.post(route, json=body | leave).json() for leave in ({}, {"allow_interpolated": True}))
         facts, leave = (answer.get("pacer") or answer.get("plan") or answer for answer in (plain, allowed))
         assert not facts["interpolated"]
         assert leave["interpolated"]
-        assert leave["steps"] == 33
+        assert leave["steps"] == 50
         assert leave["predicted_quality_db"] is None
     assert f'interpolated="true",other_model="false",schedule="{leave["schedule"]}"' in client.get("/metrics").text
 
@@ -355,4 +355,4 @@ def test_leave_to_interpolate_means_nothing_for_grids_and_own_sigmas(client: htt
         return [*answer["ignored"]]
 
     assert ignored(schedule="uniform") == ignored(sigmas=[1, 0.5, 0]) == ["allow_interpolated"]
-    assert ignored(budget={"steps": 33}) == ignored(schedule="shapes-64/euler/6") == []
+    assert ignored(budget={"steps": 50}) == ignored(schedule="shapes-64/euler/6") == []

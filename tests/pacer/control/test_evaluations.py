@@ -103,7 +103,7 @@ def refused(registry: Registry = REGISTRY, **fields: Any) -> PacerError:
         ({"evaluations": 4, "sigmas": (1.0, 0.5, 0.0)}, "custom", 4),
         ({"evaluations": 13, "schedule": "karras"}, "karras", 12),
         ({"evaluations": 13, "schedule": "karras", "steps": 5}, "karras", 10),
-        ({"evaluations": 7}, CARD.grid, 6),
+        ({"evaluations": 7}, "shapes-64/euler/3", 6),
         ({"evaluations": 9, "guidance_scale": 9.0}, CARD.grid, 8),
         ({"evaluations": 10**30, "guidance_scale": 9.0}, CARD.grid, 200),
     ],
@@ -156,8 +156,9 @@ def test_one_evaluation_is_enough_where_an_entry_skips_the_unconditional_output(
 def test_an_entry_that_nobody_measured_serves_where_the_grid_has_no_more_steps() -> None:
     registry = Registry.of([schedule("ab2", entry("ab2", 3, None), entry("ab2", 4, None))])
     assert planned(registry, evaluations=9).schedule == "shapes-64/ab2/4"
-    assert planned(registry, evaluations=10).schedule == CARD.grid
-    assert planned(registry, evaluations=10, allow_interpolated=True).schedule == "shapes-64/ab2/5"
+    assert planned(registry, evaluations=10).schedule == "shapes-64/ab2/5"
+    assert planned(registry, evaluations=18).schedule == CARD.grid
+    assert planned(registry, evaluations=18, allow_interpolated=True).schedule == "shapes-64/ab2/9"
 
 
 def test_searched_coefficients_are_taken_beyond_their_guidance_within_the_budget() -> None:

@@ -115,13 +115,38 @@ def test_a_solver_with_two_evaluations_a_step_must_be_asked_for() -> None:
 
 
 def test_without_an_entry_the_models_grid_serves_and_promises_nothing() -> None:
-    made, _ = plan(ask(steps=5), REGISTRY, FORECAST)
+    made, _ = plan(ask(steps=5, guidance_scale=3.5), REGISTRY, FORECAST)
     assert (made.schedule, made.solver, made.predicted_quality_db) == (CARD.grid, "euler", None)
     assert made.sigmas == pytest.approx(GRIDS[CARD.grid](5))
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (5, "shapes-64/ab2/5"),
+        (7, "shapes-64/ab2/7"),
+        (16, "shapes-64/ab2/16"),
+        (17, CARD.grid),  # more than twice what anybody searched
+        (3, "shapes-64/ab2/3"),
+        (2, "shapes-64/euler/2"),  # less than half of ab2's least
+        (1, CARD.grid),
+    ],
+)
+def test_a_budget_near_searched_ones_is_interpolated_and_marked(steps: int, expected: str) -> None:
+    made, table = plan(ask(steps=steps), REGISTRY, FORECAST)
+    assert (made.schedule, made.steps, table.evaluations_count) == (expected, steps, steps)
+    assert made.interpolated == (expected != CARD.grid)
+    assert made.predicted_quality_db is None
+
+
+def test_a_solver_with_two_evaluations_a_step_is_not_interpolated_unasked() -> None:
+    registry = Registry.of([schedule("heun", {4: 90.0, 6: 90.0}), schedule("ab2", {4: 9.0, 6: 9.0})])
+    assert plan(ask(steps=5), registry, None)[0].schedule == "shapes-64/ab2/5"
+    assert plan(ask(steps=5, solver="heun"), registry, None)[0].schedule == "shapes-64/heun/5"
+
+
 def test_what_cannot_be_served_is_never_chosen() -> None:
-    assert plan(ask(steps=9), REGISTRY, None)[0].schedule == CARD.grid
+    assert plan(ask(steps=9), REGISTRY, None)[0].solver == "ab2"
     assert refused(schedule="shapes-64/unipc-2/9").kind is ErrorKind.schedule_mismatch
 
 
@@ -269,7 +294,7 @@ def test_leave_to_run_anothers_schedule_changes_nothing_else() -> None:
     assert (best.schedule, best.other_model) == ("shapes-64/ab2/6", False)
 
 
-def test_a_budget_between_searched_ones_is_interpolated_where_the_caller_allows_it() -> None:
+def test_an_id_of_a_budget_between_searched_ones_is_interpolated_where_the_caller_allows_it() -> None:
     assert refused(schedule="shapes-64/euler/5").kind is ErrorKind.schedule_not_found
     made, table = plan(ask(schedule="shapes-64/euler/5", allow_interpolated=True), REGISTRY, None)
     assert (made.schedule, made.steps, made.interpolated) == ("shapes-64/euler/5", 5, True)

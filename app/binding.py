@@ -39,6 +39,7 @@ async def bind(
         width=request.width,
         height=request.height,
         guidance_scale=request.guidance_scale,
+        true_cfg_scale=request.true_cfg_scale,
         images=request.images,
         latency_s=request.latency_s,
         strength=None if request.picture is None else request.picture.strength,
@@ -58,7 +59,8 @@ def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
     if isinstance(fields, ImagesRequest) and fields.quality_level is not None:
         raise not_binding("the plan stands already; leave quality out")
     size = f"{bound.width}x{bound.height}"
-    quoted = {"model": bound.plan.model, "guidance_scale": bound.guidance_scale, "size": size}
+    scales = {"guidance_scale": bound.guidance_scale, "true_cfg_scale": bound.true_cfg_scale}
+    quoted = {"model": bound.plan.model, "size": size, **scales}
     for name, value in quoted.items():
         said = getattr(fields, name)
         if said is not None and said != value:

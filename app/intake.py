@@ -42,6 +42,8 @@ class Order:
     jobs: tuple[Job, ...]
     files: PictureFiles | None = None
     """Of the picture that they start from."""
+    branch_scale: float = 1.0
+    """Between a step's two evaluations; 1 where there is one."""
     ignored: tuple[str, ...] = ()
     """Fields that mean nothing in this plan: the image, where nothing of it is left at the start."""
 
@@ -84,7 +86,7 @@ async def take(
     first = msgspec.structs.replace(first, picture=None if seen is None else seen.said())
     later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))
     unseen = () if seen is source else ("image",)
-    return Order(card, planned, (first, *later), None if seen is None else seen.files, unseen)
+    return Order(card, planned, (first, *later), None if seen is None else seen.files, request.branch_scale, unseen)
 
 
 def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Source | None) -> BudgetRequest:
@@ -152,6 +154,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
     return BudgetRequest(
         card=card,
         guidance_scale=card.guidance_scale if fields.guidance_scale is None else fields.guidance_scale,
+        true_cfg_scale=1.0 if fields.true_cfg_scale is None else fields.true_cfg_scale,
         width=width,
         height=height,
         steps=_steps(fields, gateway),
@@ -255,6 +258,7 @@ def _job(
         width=request.width,
         height=request.height,
         guidance_scale=request.guidance_scale,
+        true_cfg_scale=request.true_cfg_scale,
         plan=planned,
         table=table,
         image_format=image_format,

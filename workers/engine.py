@@ -216,7 +216,7 @@ class Engine:
                 self._prompts.encode(self._family, job.prompt, negative=False, loras=loras),
                 self._prompts.encode(self._family, job.negative_prompt, negative=True, loras=loras),
             ]
-        (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale)
+        (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale, job.true_cfg_scale)
         shape = self._family.latent_shape(job.width, job.height)
         picture = read_picture(claim, self._family, shape)
         spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative, picture)

@@ -47,6 +47,7 @@ def provenance(job: Job) -> dict[str, str]:
     if not job.embed_metadata:
         return {}
     loras = {"lora": " ".join(f"{lora.name}:{lora.scale!r}" for lora in job.plan.lora)} if job.plan.lora else {}
+    on_top = {} if job.true_cfg_scale == 1 else {"true_cfg_scale": repr(job.true_cfg_scale)}
     return {
         "prompt": job.prompt,
         "negative_prompt": job.negative_prompt,
@@ -57,5 +58,6 @@ def provenance(job: Job) -> dict[str, str]:
         "steps": str(job.plan.steps),
         "sigmas": " ".join(map(repr, job.plan.sigmas)),
         "guidance_scale": repr(job.guidance_scale),
+        **on_top,
         **loras,
     }

@@ -105,10 +105,11 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
             **PlanAnswer.of(order.plan).model_dump(),
             seed=order.seed,
             guidance_scale=first.guidance_scale,
+            true_cfg_scale=first.true_cfg_scale,
             queue_seconds=max(fact.timings.queue for fact in facts),
             service_seconds=max(fact.timings.service for fact in facts),
             images=facts,
-            ignored=sorted([*body.ignored(first.guidance_scale), *order.ignored]),
+            ignored=sorted([*body.ignored(order.branch_scale), *order.ignored]),
         ),
     )
 

@@ -59,7 +59,7 @@ async def submit(body: JobRequest, response: Response, gateway: GatewayDep, owne
         status="queued",
         seed=job.seed,
         plan=PlanAnswer.of(order.plan),
-        ignored=[*body.ignored(job.guidance_scale), *order.ignored],
+        ignored=[*body.ignored(order.branch_scale), *order.ignored],
     )
 
 

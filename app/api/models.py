@@ -77,6 +77,7 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         width=list(card.width),
         height=list(card.height),
         guidance_scale=card.guidance_scale,
+        embedded_guidance=card.embedded_guidance,
         guidance_range=list(card.guidance_range),
         sigma_range=[card.sigma_min, card.sigma_max],
         prediction=card.prediction,

@@ -172,6 +172,10 @@ class ModelAnswer(BaseModel):
     height: list[int] = Field(description="least, most and multiple, in pixels")
     guidance_scale: float
     guidance_range: list[float] = Field(description="least and most")
+    embedded_guidance: bool = Field(
+        description="the network takes the guidance scale as an input, a step is one evaluation; true_cfg_scale adds "
+        "classifier-free guidance"
+    )
     sigma_range: list[float] = Field(description="least before the final 0, and most")
     prediction: str
     max_words: int | None

@@ -27,6 +27,7 @@ class PacerFacts(PlanAnswer):
 
     seed: int = Field(description="of the first image; image i has seed + i")
     guidance_scale: float
+    true_cfg_scale: float = Field(description="of what comes on top where the network takes guidance_scale; 1 is none")
     queue_seconds: float = Field(description="the longest wait among the images")
     service_seconds: float = Field(description="the longest service among the images")
     images: list[ImageFacts]

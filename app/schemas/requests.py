@@ -204,6 +204,11 @@ class PlanFields(Strict):
     guidance_scale: float | None = Field(
         default=None, description="classifier-free guidance, 1 turns it off; the model's own by default"
     )
+    true_cfg_scale: float | None = Field(
+        default=None,
+        description="classifier-free guidance, with the negative prompt, on top of a guidance scale that the network "
+        "takes as an input (FLUX.1-dev); such a step is two evaluations; 1, none, by default",
+    )
     budget: Budget | None = None
     num_inference_steps: FromOne | None = Field(default=None, description="the same as budget.steps")
     schedule: Text | None = Field(
@@ -266,10 +271,10 @@ class DrawFields(PlanFields):
     output_format: ImageFormat | None = Field(default=None, description="png by default")
     output_compression: Percent | None = Field(default=None, description="quality of jpeg and webp")
 
-    def ignored(self, guidance_scale: float) -> list[str]:
-        """The fields that were given and mean nothing in a request that comes to this guidance scale."""
+    def ignored(self, branch_scale: float) -> list[str]:
+        """The fields that were given and mean nothing at this scale between a step's two evaluations."""
         means_nothing = {
-            "negative_prompt": bool(self.negative_prompt) and guidance_scale == 1,
+            "negative_prompt": bool(self.negative_prompt) and branch_scale == 1,
             # A PNG has no quality to lower.
             "output_compression": self.output_compression is not None and self.output_format in (None, "png"),
         }
@@ -372,11 +377,9 @@ class ImagesRequest(DrawFields):
         """The level that was asked for, if any."""
         return None if self.quality in (None, "auto") else QUALITY_LEVELS[self.quality]
 
-    def ignored(self, guidance_scale: float) -> list[str]:
+    def ignored(self, branch_scale: float) -> list[str]:
         """The fields that were given and mean nothing here."""
-        return sorted(
-            [*super().ignored(guidance_scale), *(name for name in IGNORED if getattr(self, name) is not None)]
-        )
+        return sorted([*super().ignored(branch_scale), *(name for name in IGNORED if getattr(self, name) is not None)])
 
 
 class EditsRequest(ImagesRequest):

@@ -35,6 +35,7 @@ class BudgetRequest:
     Attributes:
         card: the model's card.
         guidance_scale: in the card's guidance_range; 1 means unguided.
+        true_cfg_scale: of classifier-free guidance on top of a scale that the network takes as an input; 1 means none.
         width: pixels.
         height: pixels.
         images: how many, each with this budget.
@@ -62,6 +63,7 @@ class BudgetRequest:
     guidance_scale: float
     width: int
     height: int
+    true_cfg_scale: float = 1.0
     images: int = 1
     steps: int | None = None
     evaluations: int | None = None
@@ -80,8 +82,13 @@ class BudgetRequest:
 
     @property
     def branch_scale(self) -> float:
-        """The scale between a step's two evaluations; 1, one evaluation, where the network takes it as an input."""
-        return 1.0 if self.card.embedded_guidance else self.guidance_scale
+        """The scale between a step's two evaluations; at 1 there is one."""
+        return self.true_cfg_scale if self.card.embedded_guidance else self.guidance_scale
+
+    @property
+    def branch_field(self) -> str:
+        """The field that says that scale."""
+        return "true_cfg_scale" if self.card.embedded_guidance else "guidance_scale"
 
     @property
     def leaves_steps_open(self) -> bool:
@@ -102,15 +109,21 @@ def grid_solver(request: BudgetRequest) -> str:
     return solver
 
 
-def check_guidance(scale: float, card: ModelCard) -> None:
+def check_guidance(request: BudgetRequest) -> None:
     """Refuse a guidance scale that the model does not take.
 
     Raises:
         PacerError: invalid_request.
     """
-    least, most = card.guidance_range
-    if not least <= scale <= most:
-        raise invalid("guidance_scale", f"must lie in {least:g} to {most:g} for {card.id}, is {scale:g}")
+    card, (least, most) = request.card, request.card.guidance_range
+    if not least <= request.guidance_scale <= most:
+        raise invalid(
+            "guidance_scale", f"must lie in {least:g} to {most:g} for {card.id}, is {request.guidance_scale:g}"
+        )
+    if request.true_cfg_scale != 1 and not card.embedded_guidance:
+        raise invalid("true_cfg_scale", f"{card.id} has one scale of guidance; give it as guidance_scale")
+    if not 1 <= request.true_cfg_scale <= most:
+        raise invalid("true_cfg_scale", f"must lie in 1 to {most:g} for {card.id}, is {request.true_cfg_scale:g}")
 
 
 def check_steps(steps: int | None, max_steps: int, *, field: str) -> None:

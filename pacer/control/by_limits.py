@@ -65,7 +65,9 @@ def _check_reachable(request: BudgetRequest, limits: Limits, known: tuple[Offer,
     least = min((offer for offer in known if offer.within(free)), key=lambda offer: offer.evaluations, default=None)
     if least is not None:
         what = f"a schedule of solver {request.solver!r}"
-        raise nothing_fits(limits, what, least.turns, least.evaluations, guidance_scale=request.branch_scale)
+        raise nothing_fits(
+            limits, what, least.turns, least.evaluations, scale=request.branch_scale, field=request.branch_field
+        )
 
 
 def _grid_steps(request: BudgetRequest, limits: Limits) -> int:
@@ -89,5 +91,5 @@ def longest_grid(request: BudgetRequest, limits: Limits) -> int:
         turns = rows_of(solver, least)
         what = f"{least} step{'s' if least > 1 else ''} of solver {solver!r}"
         evaluations = turns * forwards(request.branch_scale)
-        raise nothing_fits(limits, what, turns, evaluations, guidance_scale=request.branch_scale)
+        raise nothing_fits(limits, what, turns, evaluations, scale=request.branch_scale, field=request.branch_field)
     return steps

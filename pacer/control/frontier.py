@@ -27,7 +27,7 @@ def frontier(
     Raises:
         PacerError: invalid_request, on the guidance scale.
     """
-    check_guidance(request.guidance_scale, request.card)
+    check_guidance(request)
     free = Limits(steps=(1, max_steps))
     held = [offer for offer in offers(request, registry) if offer.evidence is not None and offer.within(free)]
     front: list[Offer] = []

@@ -58,6 +58,8 @@ class Offer:
 def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
     """All entries of the solver wanted, for these weights, this guidance and this size: in the registry's order."""
     card = request.card
+    if request.true_cfg_scale != 1:  # nothing was searched with it
+        return ()
     wanted = _Wanted(
         card.id, card.weights_sha256, card.embedded_guidance, request.solver, request.guidance_scale, request.width,
         request.height,
@@ -140,7 +142,10 @@ def _cost(schedule: Schedule, entry: Entry, guidance_scale: float) -> tuple[int,
 
 def covers(schedule: Schedule, request: BudgetRequest) -> bool:
     """Whether the schedule was shown to hold at this size and guidance."""
-    return schedule.valid_for.covers(width=request.width, height=request.height, guidance_scale=request.guidance_scale)
+    valid, scale = schedule.valid_for, request.guidance_scale
+    return request.true_cfg_scale == 1 and valid.covers(
+        width=request.width, height=request.height, guidance_scale=scale
+    )
 
 
 def same_weights(schedule: Schedule, weights: str | None) -> bool:
@@ -152,4 +157,4 @@ def where_it_holds(schedule: Schedule) -> str:
     """The sizes and guidance scales of a schedule, in words."""
     valid = schedule.valid_for
     (w0, w1), (h0, h1), (g0, g1) = valid.width, valid.height, valid.guidance_scale
-    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g}"
+    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g} and no true_cfg_scale"

@@ -45,7 +45,7 @@ def plan(
         PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed;
             deadline_unreachable where only the wait is in the way.
     """
-    check_guidance(request.guidance_scale, request.card)
+    check_guidance(request)
     check_bounds(request, max_steps)
     if request.picture is not None:
         check_strength(request.picture)
@@ -131,7 +131,7 @@ def _check_met(request: BudgetRequest, limits: Limits, choice: Choice, evaluatio
     steps, turns = len(choice.sigmas) - 1, choice.table.evaluations_count
     what = f"{steps} steps of schedule {choice.name!r} under solver {choice.solver!r}"
     if limits.evaluations is not None and evaluations > limits.evaluations:
-        scale = f"at guidance_scale {request.branch_scale:g}"
+        scale = f"at {request.branch_field} {request.branch_scale:g}"
         raise invalid(EVALUATIONS, f"{what} take {evaluations} {scale}, the budget says {limits.evaluations}")
     if not limits.in_time(turns, evaluations):
         raise too_late(limits, what, turns, evaluations)

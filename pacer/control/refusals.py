@@ -15,7 +15,9 @@ PSNR = "budget.min_psnr_db"
 QUALITY = "budget.min_quality"
 
 
-def nothing_fits(limits: Limits, what: str, turns: int, evaluations: int, *, guidance_scale: float = 1.0) -> PacerError:
+def nothing_fits(
+    limits: Limits, what: str, turns: int, evaluations: int, *, scale: float = 1.0, field: str = ""
+) -> PacerError:
     """The error where not even the least is to be had.
 
     Args:
@@ -23,11 +25,12 @@ def nothing_fits(limits: Limits, what: str, turns: int, evaluations: int, *, gui
         what: the least there is, in words.
         turns: its table rows.
         evaluations: its forwards.
-        guidance_scale: between a step's two evaluations; 1 means one.
+        scale: between a step's two evaluations; 1 means one.
+        field: that says it.
     """
     if limits.evaluations is not None and evaluations > limits.evaluations:
-        way = "" if guidance_scale == 1.0 else ", or set guidance_scale to 1"
-        least = f"the least is {what}, {evaluations} network evaluations at guidance_scale {guidance_scale:g}"
+        way = "" if scale == 1.0 else f", or set {field} to 1"
+        least = f"the least is {what}, {evaluations} network evaluations at {field} {scale:g}"
         return _refused(EVALUATIONS, f"{limits.evaluations} buys nothing: {least}; allow {evaluations} or more{way}")
     return too_late(limits, f"the least, {what},", turns, evaluations)
 

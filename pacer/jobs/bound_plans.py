@@ -27,6 +27,7 @@ class BoundPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds from the arrival of the request that uses it, None without a deadline."""
     strength: float | None
     """Of the picture to start from, None without one."""
+    true_cfg_scale: float = 1.0
 
 
 class BoundPlans:

@@ -129,6 +129,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds from arrival after which the image is worth nothing."""
     picture: PictureInput | None = None
     """What it starts from instead of noise alone."""
+    true_cfg_scale: float = 1.0
+    """Of classifier-free guidance on top of a scale that the network takes as an input; 1 means none."""
 
     @property
     def model(self) -> str:

@@ -140,7 +140,7 @@ def _asked(row: _Row, cards: Mapping[str, ModelCard], max_steps: int) -> Asked:
             min_quality=row.number("min_quality"),
             min_psnr_db=row.number("min_psnr_db"),
         )
-        check_guidance(request.guidance_scale, card)
+        check_guidance(request)
         check_bounds(request, max_steps)
     except PacerError as error:
         raise TraceError(f"line {row.line}: {error.detail.replace('budget.', '')}") from error

@@ -183,6 +183,41 @@ def test_where_the_network_takes_the_guidance_scale_a_step_is_one_evaluation() -
         assert (made.steps, made.evaluations) == (6, 6)
 
 
+def test_guidance_on_top_of_the_networks_own_is_two_evaluations_and_has_no_searched_schedule() -> None:
+    card = CARD.model_copy(update={"embedded_guidance": True})
+    made = planned(card=card, evaluations=12, true_cfg_scale=4.0)
+    assert (made.schedule, made.steps, made.evaluations, made.predicted_quality_db) == (CARD.grid, 6, 12, None)
+    assert planned(card=card, steps=6, true_cfg_scale=4.0).schedule == CARD.grid
+    assert planned(card=card, steps=6).schedule == "shapes-64/learned/6"
+    named = {"card": card, "schedule": "shapes-64/learned/6", "true_cfg_scale": 4.0}
+    error = refused(**named)
+    assert error.kind is ErrorKind.schedule_mismatch
+    assert "no true_cfg_scale" in error.detail
+    marked = planned(**named, allow_interpolated=True)
+    assert (marked.interpolated, marked.evaluations, marked.predicted_quality_db) == (True, 12, None)
+
+
+@pytest.mark.parametrize(
+    ("embedded", "fields", "said"),
+    [
+        (True, {"true_cfg_scale": 0.5}, "must lie in 1 to 4"),
+        (True, {"true_cfg_scale": float("nan")}, "must lie in 1 to 4"),
+        (False, {"true_cfg_scale": 4.0}, "has one scale of guidance; give it as guidance_scale"),
+    ],
+)
+def test_guidance_on_top_that_cannot_be_is_refused(embedded: bool, fields: dict[str, Any], said: str) -> None:
+    card = CARD.model_copy(update={"embedded_guidance": embedded, "guidance_range": (1.0, 4.0)})
+    error = refused(card=card, **fields)
+    assert (error.kind, error.field) == (ErrorKind.invalid_request, "true_cfg_scale")
+    assert said in error.detail
+
+
+def test_a_budget_too_small_for_guidance_on_top_names_its_field() -> None:
+    card = CARD.model_copy(update={"embedded_guidance": True})
+    error = refused(card=card, evaluations=1, true_cfg_scale=2.0)
+    assert "2 network evaluations at true_cfg_scale 2; allow 2 or more, or set true_cfg_scale to 1" in error.detail
+
+
 def test_a_distilled_model_takes_no_more_than_its_native_steps() -> None:
     card = CARD.model_copy(update={"distilled": Distilled(native_steps=4)})
     assert planned(card=card, evaluations=100).steps == 4

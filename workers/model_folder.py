@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -15,6 +16,7 @@ SHIPPED: dict[str, Path] = {"shapes-64": Path(__file__).parent / "shapes" / "mod
 """Models that come with Pacer, by name."""
 
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_WEIGHTS = re.compile(r"[^.]+(\.(?P<variant>[^.-]+))?(-\d+-of-\d+)?\.safetensors")
 
 
 class ModelError(ValueError):
@@ -53,6 +55,40 @@ def _downloaded(name: HubName) -> Path:
     return Path(folder)
 
 
+def variant_of(folder: Path, unused: Collection[str] = ()) -> str | None:
+    """The variant that a model's weights are saved in, such as fp16; None where every part has plain ones.
+
+    Args:
+        folder: the model, with its `model_index.json`.
+        unused: parts that are never loaded.
+
+    Raises:
+        ModelError: parts have weights in different variants only.
+    """
+    variants = {part: _variants(files) for part, files in _parts(folder, unused).items()}
+    lacking = {part: found for part, found in variants.items() if found and None not in found}
+    if not lacking:
+        return None
+    common = set.intersection(*lacking.values())
+    if not common:
+        said = ", ".join(f"{part} in {' and '.join(sorted(map(str, found)))}" for part, found in lacking.items())
+        raise ModelError(f"{folder}: its parts have no variant of their weights in common: {said}")
+    return min(common, key=str)
+
+
+def _variants(files: Collection[Path]) -> set[str | None]:
+    """Of a part's safetensors files; None is the plain one. model.fp16-00001-of-00002.safetensors is one of fp16."""
+    found = (_WEIGHTS.fullmatch(path.name) for path in files)
+    return {match["variant"] for match in found if match}
+
+
+def _parts(folder: Path, unused: Collection[str]) -> dict[str, list[Path]]:
+    """The files of each part that is loaded."""
+    index = json.loads((folder / INDEX_NAME).read_text())
+    named = sorted(path for path in folder.iterdir() if path.is_dir() and path.name in index.keys() - set(unused))
+    return {path.name: sorted(file for file in path.iterdir() if file.is_file()) for path in named}
+
+
 def refuse_pickles(folder: Path, unused: Collection[str] = ()) -> None:
     """Refuse a model that has a part with pickled weights only: loading a pickle runs whatever code is in it.
 
@@ -63,12 +99,10 @@ def refuse_pickles(folder: Path, unused: Collection[str] = ()) -> None:
     Raises:
         ModelError: names the file and says what to do.
     """
-    index = json.loads((folder / INDEX_NAME).read_text())
-    for part in sorted(path for path in folder.iterdir() if path.is_dir() and path.name in index.keys() - set(unused)):
-        files = sorted(path for path in part.iterdir() if path.is_file())
+    for part, files in _parts(folder, unused).items():
         pickled = [path for path in files if path.suffix in _PICKLED]
         if pickled and not any(path.suffix == ".safetensors" for path in files):
             raise ModelError(
-                f"{folder}: {part.name}/{pickled[0].name} is a pickle, and loading one runs the code in it; only "
+                f"{folder}: {part}/{pickled[0].name} is a pickle, and loading one runs the code in it; only "
                 "safetensors are loaded. Convert it with save_pretrained(..., safe_serialization=True)"
             )

@@ -17,7 +17,7 @@ from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
-from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles
+from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
 
 __all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
 
@@ -80,13 +80,16 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
     card = load_card(name)
     stock, entry = _family_of(folder)
     refuse_pickles(folder, entry.unused)
+    variant = variant_of(folder, entry.unused)
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or (torch.float32 if small else torch.bfloat16)
     missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline = stock.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **missing)
+        pipeline = stock.from_pretrained(
+            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **missing
+        )
         pipeline.set_progress_bar_config(disable=True)
         pipeline = pipeline.to(device)
         family = entry.load_adapter()(pipeline)

@@ -20,7 +20,7 @@ from tests.pacer.test_hub import COMMIT, put_snapshot
 from tests.workers.families import tiny
 from workers.engine import Drawn, Engine
 from workers.families.sd15 import Sd15Family
-from workers.model_folder import ModelError, refuse_pickles
+from workers.model_folder import ModelError, refuse_pickles, variant_of
 from workers.models import LoadedModel, load
 
 CPU = torch.device("cpu")
@@ -98,6 +98,46 @@ def test_a_part_that_is_never_loaded_may_be_pickled(folder: Path, tmp_path: Path
     assert load(str(model), CPU).id == "checked"
 
 
+def as_variant(model: Path, part: str, variant: str) -> None:
+    """Rename a part's weights as `save_pretrained(..., variant=...)` would have."""
+    (weights,) = (model / part).glob("*.safetensors")
+    weights.rename(weights.with_suffix(f".{variant}.safetensors"))
+
+
+@pytest.mark.parametrize("parts", [("unet", "vae", "text_encoder"), ("unet",)])
+def test_weights_that_are_there_in_one_variant_only_are_loaded(
+    folder: Path, tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    model = copied(folder, tmp_path / "halved")
+    for part in parts:
+        as_variant(model, part, "fp16")
+    np.testing.assert_array_equal(draw(load(str(model), CPU), 2), draw(load(str(folder), CPU), 2))
+
+
+def test_shards_of_a_variant_are_known(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tiny.sd15(16).save_pretrained(tmp_path, variant="fp16", max_shard_size="100KB")
+    assert len(list((tmp_path / "unet").glob("*.fp16-0*.safetensors"))) > 1
+    assert variant_of(tmp_path) == "fp16"
+    assert load(str(tmp_path), CPU).dtype == torch.float32
+
+
+def test_plain_weights_come_before_a_variant(folder: Path, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path / "both")
+    for path in list(model.glob("*/*.safetensors")):
+        path.with_suffix(".fp16.safetensors").write_bytes(b"never read")
+    assert variant_of(model) is None
+    assert load(str(model), CPU).id == "both"
+
+
+def test_parts_in_different_variants_are_told(folder: Path, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path / "mixed")
+    as_variant(model, "unet", "fp16")
+    as_variant(model, "vae", "bf16")
+    with pytest.raises(ModelError, match="no variant of their weights in common: unet in fp16, vae in bf16"):
+        load(str(model), CPU)
+
+
 def test_missing_weights_and_unfit_networks_are_told(folder: Path, tmp_path: Path) -> None:
     model = copied(folder, tmp_path / "lacking")
     (weights,) = (model / "unet").glob("*.safetensors")
@@ -121,6 +161,8 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(
     loaded = load(f"me/tiny-sd@{COMMIT}", CPU)
     assert (loaded.id, loaded.card.revision) == ("me/tiny-sd", COMMIT)
     assert loaded.folder.name == COMMIT
+    as_variant(copied(folder, put_snapshot(tmp_path, "me/halved")), "unet", "fp16")
+    assert load("me/halved", CPU).id == "me/halved"
     for name in ("me/other", "me/tiny-sd@v2"):
         with pytest.raises(ModelError, match=f"{name} is not cached, and HF_HUB_OFFLINE forbids a download"):
             load(name, CPU)

@@ -16,8 +16,8 @@ def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
     """One row's figures.
 
     Goodput is pictures a second that were in time and whose schedule was shown to reach their floor; attainment the
-    share in time of what was taken in; `latency_error` the median share by which the predicted seconds, wait and
-    service, differ from what it took.
+    share in time of what was taken in, `late_s` by how much each of the others was late; `latency_error` the median
+    share by which the predicted seconds, wait and service, differ from what it took.
     """
     drawn = [one for one in answers if one.facts is not None]
     taken = [one for one in answers if one.state != "refused"]
@@ -28,6 +28,7 @@ def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
         "states": dict(Counter(one.state for one in answers)),
         "goodput_per_s": len(good) / seconds,
         "attainment": sum(one.in_time for one in taken) / len(taken) if taken else None,
+        "late_s": sorted(round(one.latency_s - one.wish.deadline_s, 3) for one in taken if not one.in_time),
         "latency_s": dict(zip(("p50", "p95", "p99"), np.percentile(waits, [50, 95, 99]).tolist(), strict=True))
         if waits
         else None,

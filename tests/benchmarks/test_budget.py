@@ -53,6 +53,7 @@ def test_only_what_is_in_time_and_reaches_its_floor_is_good() -> None:
     row = figures_of(answers, 10.0)
     assert row["goodput_per_s"] == pytest.approx(0.1)
     assert row["attainment"] == pytest.approx(2 / 3)
+    assert row["late_s"] == [pytest.approx(6.0 - wishes[2].deadline_s, abs=1e-3)]
     assert row["latency_error"] == pytest.approx(0.0)
 
 

@@ -69,7 +69,7 @@ class Work:
             tuple(accumulate(map(truediv, forwards, jobs), max)),
             hoped_slots,
             tuple(accumulate(hoped[slot] for slot in hoped_slots)),
-            sum(kinds[_HOPED_JOBS].values()),
+            sum(kinds[_HOPED_JOBS].get(slot, 1) for slot in hoped_slots),
         )
 
     @property

@@ -89,7 +89,7 @@ def plan(
     sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
     allow_other_model: Annotated[bool, typer.Option(help="Take a schedule that was optimised elsewhere.")] = False,
     allow_interpolated: Annotated[
-        bool, typer.Option(help="Take a searched schedule outside the guidance, sizes and budgets it was shown for.")
+        bool, typer.Option(help="Take a searched schedule outside the guidance and sizes it was shown for.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:

@@ -68,7 +68,7 @@ def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreig
     if foreign and not request.allow_other_model:
         raise mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
     if not (covers(schedule, request) or request.allow_interpolated):
-        where = where_it_holds(schedule)
+        where = where_it_holds(schedule) + (" and no true_cfg_scale" if request.true_cfg_scale != 1 else "")
         raise mismatch(f"schedule {name!r} was shown to hold for {where}, not for this request; {_BEYOND}")
 
 

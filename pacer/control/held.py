@@ -16,7 +16,7 @@ from schedules.evidence import Evidence
 from schedules.registry import Registry
 
 _NEAR = 2
-"""How many times the steps of a searched grid its curve is good for, and a part of them: beyond, stock grids are."""
+"""Up to how many times the most steps that were searched, and down to which part of the least, their curve serves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
 
 
 def _is_near(schedule: Schedule, steps: int) -> bool:
-    """Whether budgets were searched on both sides of it, or one of at least half or at most double."""
+    """Whether a budget lies between searched ones, or not far beyond the ends of them."""
     known = [entry.steps for entry in schedule.entries]
     return min(known) <= _NEAR * steps and steps <= _NEAR * max(known)
 
@@ -157,4 +157,4 @@ def where_it_holds(schedule: Schedule) -> str:
     """The sizes and guidance scales of a schedule, in words."""
     valid = schedule.valid_for
     (w0, w1), (h0, h1), (g0, g1) = valid.width, valid.height, valid.guidance_scale
-    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g} and no true_cfg_scale"
+    return f"width {w0} to {w1}, height {h0} to {h1}, guidance_scale {g0:g} to {g1:g}"

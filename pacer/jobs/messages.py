@@ -81,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False
-    """Whether it was not shown to hold for this guidance, size or budget, and runs because the caller allowed it."""
+    """Whether it was made from those of neighbouring budgets, or the caller allowed it beyond its guidance or size."""
     lora: tuple[Lora, ...] = ()
     """What the model is drawn with, by name; the schedule was searched, and its quality measured, without."""
 

@@ -145,9 +145,10 @@ def test_what_a_budget_loses_that_was_not_searched(command: Command) -> None:
         for steps, shift in ((3, 1.0), (4, 6.0), (5, 1.0))
     )
     write(schedule.model_copy(update={"entries": entries}), artefact_path(folder, "mixture-32", "ab2"))
-    result = command("uniform+ab2,registry-ab2,interpolated-ab2", f"--registry={folder}", budgets="3-5")
-    between = result.row("interpolated-ab2", 4)
-    assert [row["steps"] for row in result.rows if row["method"] == "interpolated-ab2"] == [4]
+    result = command("uniform+ab2,registry-ab2,interpolated-ab2", f"--registry={folder}", budgets="3-6")
+    between, beyond = (result.row("interpolated-ab2", steps) for steps in (4, 6))
+    assert [row["steps"] for row in result.rows if row["method"] == "interpolated-ab2"] == [4, 6]
+    assert beyond["psnr_db"] == pytest.approx(result.row("uniform+ab2", 6)["psnr_db"], abs=1e-3)
     assert between["psnr_db"] == pytest.approx(result.row("uniform+ab2", 4)["psnr_db"], abs=1e-3)
     assert between["psnr_db"] != pytest.approx(result.row("registry-ab2", 4)["psnr_db"], abs=0.1)
 

@@ -82,7 +82,7 @@ def registry_method(schedule: Schedule, name: str) -> Listed:
 
 
 def interpolated_method(schedule: Schedule, name: str) -> Listed:
-    """What budgets that were not searched lose: each as if it had not been, from the entries on both sides of it."""
+    """Budgets that were not searched, from the nearest entries; one that was, as if it had not been."""
     family = {entry.steps: entry.sigma_array() for entry in schedule.entries}
 
     def find(_: Ground, budgets: Sequence[int]) -> Candidates:
@@ -90,7 +90,7 @@ def interpolated_method(schedule: Schedule, name: str) -> Listed:
         return {budget: Sampler.compiled(schedule.solver, interpolate(others[budget], budget)) for budget in budgets}
 
     def allows(budget: int) -> bool:
-        return budget in family and min(family) < budget < max(family)
+        return budget not in family or min(family) < budget < max(family)
 
     return Listed(name, "search", schedule.solver, find, allows, known_cost=_cost(schedule))
 

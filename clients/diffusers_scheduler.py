@@ -87,6 +87,8 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
     def _of(cls, sampler: Sampler) -> Self:
         if set(sampler.w) != {1} or set(sampler.uncond) != {"fresh"}:
             raise ValueError(f"{sampler.name}: guidance differs from row to row, and a stock pipeline guides all alike")
+        if any(sampler.networks):
+            raise ValueError(f"{sampler.name}: has rows for a smaller network, and a stock pipeline has one network")
         if sampler.base != ("noise",):
             raise ValueError(f"{sampler.name}: starts from {', '.join(sampler.base)}; only noise can be started from")
         made: Self = cls(

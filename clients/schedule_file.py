@@ -39,6 +39,7 @@ class Sampler:
         uncond: fresh, reused or skipped, E.
         X: the rows, (E + 1) x (B + E).
         base: what each base latent is, B; the first is the noise.
+        networks: the smaller network of each row, "" for the model's own, E; empty where it is so for all.
         variant: which of several artefacts of one solver; None is the plain one.
     """
 
@@ -54,6 +55,7 @@ class Sampler:
     uncond: tuple[str, ...]
     X: tuple[tuple[float, ...], ...]
     base: tuple[str, ...]
+    networks: tuple[str, ...] = ()
     variant: str | None = None
 
     @property
@@ -94,6 +96,7 @@ def read_sampler(path: str | Path, steps: int | None = None) -> Sampler:
         uncond=tuple(table["uncond"]),
         X=tuple(map(tuple, table["X"])),
         base=tuple(table["base"]),
+        networks=tuple(table.get("networks", ())),
         variant=document.get("variant"),
     )
 

@@ -13,6 +13,9 @@ from typing import Any
 Config = Mapping[str, Any]
 """A part's configuration, as its JSON file has it."""
 
+SMALLER = "smaller"
+"""The folder, in a model's, of networks that rows of a schedule may run instead of the model's own, each in its own."""
+
 _LEAST, _MOST = 4, 2  # the smallest side offered is a quarter of the native one, the largest twice it
 _BETA_KINDS = ("linear", "scaled_linear")
 
@@ -82,8 +85,14 @@ def derive(folder: Path) -> dict[str, object]:
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
         "guidance_scale": habits.guidance_scale,
         "embedded_guidance": bool(network.get("guidance_embeds", False)),
+        "networks": dict.fromkeys(smaller_networks(folder)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
     }  # fmt: skip
+
+
+def smaller_networks(folder: Path) -> tuple[str, ...]:
+    """The names of a model's smaller networks, sorted."""
+    return tuple(sorted(path.parent.name for path in (folder / SMALLER).glob("*/config.json")))
 
 
 def _read(path: Path) -> Config:

@@ -71,6 +71,11 @@ class ModelCard(BaseModel):
     solver: str = Field(default="euler", description="solver of custom sigmas, and where the registry has no entry")
     grid: str = Field(default="uniform", description="grid where the registry has no entry")
     distilled: Distilled | None = Field(default=None, description="of a few-step model: what it was distilled to")
+    networks: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="smaller networks that rows of a schedule may run instead of the model's own, by name: the hash of "
+        "their weights, null to take them as they are",
+    )
 
     @field_validator("id")
     @classmethod

@@ -19,7 +19,7 @@ from schedules.compile import SOLVERS, compile_table
 from schedules.evidence import Evidence, Figure, Provenance, Sha256, Strict, ValidFor
 from schedules.grids import MAX_STEPS
 from schedules.noise import FLOW, VariancePreserving, vp_of_betas
-from schedules.table import BaseKind, FloatArray, Prediction, Table, UncondMode
+from schedules.table import OWN, BaseKind, FloatArray, Prediction, Table, UncondMode
 
 __all__ = [
     "LEARNED",
@@ -31,6 +31,7 @@ __all__ = [
     "Prediction",
     "Provenance",
     "Schedule",
+    "SmallerNetwork",
     "StoredTable",
     "ValidFor",
     "parse",
@@ -44,11 +45,12 @@ RECOMPILED_TOLERANCE = 1e-12
 LEARNED = "learned"
 """In place of a solver, where the coefficients themselves were fitted: such a table is always stored."""
 
-_VARIANT = "[a-z0-9-]{1,24}"
+_NAME = "[a-z0-9-]{1,24}"
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
+NetworkName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 SolverName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-VariantName = Annotated[str, StringConstraints(pattern=rf"^{_VARIANT}$")]
+VariantName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 
 
 class ArtefactError(ValueError):
@@ -76,6 +78,13 @@ class BetaSchedule(Strict):
         )
 
 
+class SmallerNetwork(Strict):
+    """A network beside the model's own that rows of a table may be evaluated with."""
+
+    weights_sha256: Sha256
+    cost: float = Field(gt=0, description="of a forward, in forwards of the model's own network")
+
+
 class StoredTable(Strict):
     """The table itself, where the sigmas alone do not give it: fitted, probed, or with searched guidance weights."""
 
@@ -85,12 +94,14 @@ class StoredTable(Strict):
     uncond: tuple[UncondMode, ...]
     X: tuple[tuple[float, ...], ...]
     base: tuple[BaseKind, ...] = ("noise",)
+    networks: tuple[NetworkName | Literal[""], ...] = Field(default=(), exclude_if=lambda networks: not networks)
 
     @classmethod
     def of(cls, table: Table) -> StoredTable:
         """Pack a table."""
         t, c, w = (tuple(values.tolist()) for values in (table.t, table.c, table.w))
-        return cls(t=t, c=c, w=w, uncond=table.uncond, X=tuple(map(tuple, table.X.tolist())), base=table.base)
+        rows = tuple(map(tuple, table.X.tolist()))
+        return cls(t=t, c=c, w=w, uncond=table.uncond, X=rows, base=table.base, networks=table.networks)
 
     def table(self) -> Table:
         """The checked table.
@@ -98,11 +109,8 @@ class StoredTable(Strict):
         Raises:
             TableError: the numbers are no sampler.
         """
-        return Table(np.array(self.t), np.array(self.c), np.array(self.w), self.uncond, np.array(self.X), self.base)
-
-    def network_evaluations(self, guidance_scale: float) -> int:
-        """Forwards of the network for one image, as the table itself counts them."""
-        return len(self.t) + (guidance_scale != 1.0) * self.uncond.count("fresh")
+        t, c, w, rows = (np.array(values) for values in (self.t, self.c, self.w, self.X))
+        return Table(t, c, w, self.uncond, rows, self.base, networks=self.networks)
 
     @field_validator("X")
     @classmethod
@@ -160,6 +168,7 @@ class Schedule(Strict):
     variant: VariantName | None = Field(default=None, exclude_if=lambda variant: variant is None)
     order: int = Field(ge=1)
     servable: bool = True
+    networks: dict[NetworkName, SmallerNetwork] = Field(default_factory=dict, exclude_if=lambda networks: not networks)
     valid_for: ValidFor
     provenance: Provenance
     entries: tuple[Entry, ...] = Field(min_length=1)
@@ -179,6 +188,9 @@ class Schedule(Strict):
 
     def _check_entry(self, entry: Entry, place: str) -> None:
         """A table that cannot be compiled must be stored; one that can must be equal to its recompilation."""
+        unknown = set() if entry.table is None else {*entry.table.networks} - {OWN, *self.networks}
+        if unknown:
+            raise ValueError(f"{place}.table.networks: {min(unknown)!r} is not among the schedule's networks")
         if self.solver not in SOLVERS:
             if entry.table is None:
                 raise ValueError(f"{place}.table: must be stored; {self.solver!r} has no compiler")
@@ -189,7 +201,7 @@ class Schedule(Strict):
             raise ValueError(f"{place}.{error}") from error
         if entry.table is not None:
             stored = entry.table.table()
-            compiled = replace(compiled, w=stored.w, uncond=stored.uncond)
+            compiled = replace(compiled, w=stored.w, uncond=stored.uncond, networks=stored.networks)
             difference = stored.difference(compiled, tolerance=RECOMPILED_TOLERANCE)
             if difference is not None:
                 raise ValueError(f"{place}.table.{difference} when compiled from the sigmas")
@@ -212,9 +224,16 @@ class Schedule(Strict):
         return next((entry for entry in self.entries if entry.steps == steps), None)
 
     def network_evaluations(self, entry: Entry, guidance_scale: float) -> int:
-        """Forwards of the network for one image with one of the entries; a fresh unconditional output is one more."""
-        counted = self._compiled(entry) if entry.table is None else entry.table
-        return counted.network_evaluations(guidance_scale)
+        """Forwards of the network for one image with one of the entries; a fresh unconditional output is one more.
+
+        Those of smaller networks count as what they cost; the sum is rounded up.
+        """
+        return self.table(entry).network_evaluations(guidance_scale, self.costs)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What a forward of each smaller network costs, in forwards of the model's own."""
+        return {name: network.cost for name, network in self.networks.items()}
 
     @property
     def solver_id(self) -> str:
@@ -242,7 +261,7 @@ def check_variant(variant: str) -> str:
     Raises:
         ValueError: it is none; says what is allowed.
     """
-    if not re.fullmatch(_VARIANT, variant):
+    if not re.fullmatch(_NAME, variant):
         raise ValueError(f"variant: must be 1 to 24 of a-z, 0-9 and -, such as g3, is {variant[:80]!r}")
     return variant
 

@@ -122,9 +122,8 @@ def to_network(table: Table, levels: FloatArray, prediction: Prediction, noise: 
         velocities[bases + k] = seen.of_input[k] * seen.scale[k] * (table.X[k] @ velocities)
         velocities[bases + k, bases + k] += seen.of_output[k]
     scales = np.append(seen.scale * seen.exploding, 1.0 / (1.0 - levels[-1]))
-    return Table(
-        seen.times, 1.0 / seen.exploding, table.w, table.uncond, _lower(scales, table.X @ velocities, bases), table.base
-    )
+    rows = _lower(scales, table.X @ velocities, bases)
+    return Table(seen.times, 1.0 / seen.exploding, table.w, table.uncond, rows, table.base, networks=table.networks)
 
 
 def to_flow(table: Table, levels: FloatArray, prediction: Prediction, noise: NoiseSchedule) -> Table:
@@ -152,7 +151,9 @@ def to_flow(table: Table, levels: FloatArray, prediction: Prediction, noise: Noi
         outputs[bases + k, bases + k] += 1.0 / seen.of_output[k]
     scales = np.append(table.c / seen.scale, 1.0 - levels[-1])
     rows = _lower(scales, table.X @ outputs, bases)
-    return Table(FLOW.time(levels[:-1]), np.ones(count), table.w, table.uncond, rows, table.base)
+    return Table(
+        FLOW.time(levels[:-1]), np.ones(count), table.w, table.uncond, rows, table.base, networks=table.networks
+    )
 
 
 def _checked(table: Table, levels: FloatArray) -> FloatArray:

@@ -12,7 +12,10 @@ caller's guidance scale G, g[k] = 1 + w[k] (G - 1).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -25,6 +28,13 @@ UncondMode = Literal["fresh", "reused", "skipped"]
 BaseKind = Literal["noise", "image", "draw", "blend"]
 
 UNCOND_MODES: tuple[UncondMode, ...] = ("fresh", "reused", "skipped")
+OWN = ""
+"""In place of a network's name: the model's own."""
+
+Costs = Mapping[str, float]
+"""What a forward of each smaller network costs, in forwards of the model's own, by name."""
+
+_NO_COSTS: Costs = MappingProxyType({})
 
 
 def all_fresh(count: int) -> tuple[UncondMode, ...]:
@@ -64,8 +74,11 @@ class Table:
     X: FloatArray
     base: tuple[BaseKind, ...] = ("noise",)
     original: FloatArray | None = None
+    networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not any(self.networks):
+            object.__setattr__(self, "networks", ())
         for name in ("t", "c", "w", "X"):
             value = np.array(getattr(self, name), dtype=np.float64)
             value.setflags(write=False)
@@ -83,6 +96,8 @@ class Table:
                 raise TableError(f"{name}: must have shape ({count},) as t has, has {getattr(self, name).shape}")
         if len(self.uncond) != count:
             raise TableError(f"uncond: must have {count} entries as t has, has {len(self.uncond)}")
+        if self.networks and len(self.networks) != count:
+            raise TableError(f"networks: must have {count} entries as t has, or none, has {len(self.networks)}")
         if not self.base or self.base[0] != "noise":
             raise TableError(f"base: must begin with 'noise', is {self.base}")
         expected = (count + 1, len(self.base) + count)
@@ -151,9 +166,32 @@ class Table:
         guided = guidance_scale != 1.0
         return np.array([1 + (guided and mode == "fresh") for mode in self.uncond], dtype=np.int64)
 
-    def network_evaluations(self, guidance_scale: float) -> int:
-        """Forwards of the network for one image: E, and one more per fresh unconditional output when guided."""
-        return int(self.forwards(guidance_scale).sum())
+    def network(self, row: int) -> str:
+        """The name of the network that a row is evaluated with, OWN for the model's own."""
+        return self.networks[row] if self.networks else OWN
+
+    def cost(self, guidance_scale: float, costs: Costs = _NO_COSTS) -> float:
+        """What one image costs, in forwards of the model's own network.
+
+        Args:
+            guidance_scale: the caller's.
+            costs: of the smaller networks that rows name.
+
+        Raises:
+            TableError: a network without a cost.
+        """
+        missing = {name for name in self.networks if name != OWN} - costs.keys()
+        if missing:
+            raise TableError(f"networks: nothing says what a forward of {', '.join(sorted(missing))} costs")
+        shares = [1.0 if self.network(k) == OWN else costs[self.network(k)] for k in range(self.evaluations_count)]
+        return float(self.forwards(guidance_scale) @ shares)
+
+    def network_evaluations(self, guidance_scale: float, costs: Costs = _NO_COSTS) -> int:
+        """Forwards of the network for one image: E, and one more per fresh unconditional output when guided.
+
+        Those of smaller networks count as what they cost; the sum is rounded up. Raises as `cost`.
+        """
+        return math.ceil(round(self.cost(guidance_scale, costs), 9))
 
     def guidance(self, guidance_scale: float) -> FloatArray:
         """The guidance weight of each evaluation, g = 1 + w (G - 1), shape (E,), float64."""
@@ -190,7 +228,7 @@ class Table:
             other: the table to compare with.
             tolerance: the largest difference allowed, relative to max(1, largest magnitude of the field), >= 0.
         """
-        for name in ("uncond", "base"):
+        for name in ("uncond", "base", "networks"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 return f"{name}: {mine} against {theirs}"

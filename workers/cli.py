@@ -51,7 +51,7 @@ def main(settings: Settings, model: str) -> int:
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
     loras = Loras(loaded.pipeline, loaded.id, settings.lora_dir, settings.loras_kept)
-    worker = Worker(loaded.family, queue, settings, metrics, loaded.id, loras=loras)
+    worker = Worker(loaded.family, queue, settings, metrics, loaded.id, loras=loras, smaller=loaded.smaller)
     worker.warm_up(*loaded.card.default_size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pacer.control.batcher import Batcher
@@ -25,14 +24,13 @@ from pacer.control.requests import Request
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim
 from schedules.table import TableError
-from workers.caching_hooks import refuse_caching_hooks
 from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
 from workers.families.base import Family, PictureError, hand_over_guidance
-from workers.invariance import InvariantFamily
 from workers.lanes import open_lane
 from workers.loras import LoraError, Loras, LoraSet
-from workers.memory import BoundedFamily, Shape, Stage
+from workers.memory import Shape, Stage
+from workers.networks import Networks
 from workers.pictures import read_picture
 from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
@@ -113,6 +111,7 @@ class Engine:
         prompt_cache_bytes: most bytes of encoded prompts kept.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
         loras: those that jobs may name; none by default.
+        smaller: the model with another network in place of its own, by the name that rows of a schedule have for it.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
 
@@ -135,13 +134,15 @@ class Engine:
         prompt_cache_bytes: int = 2**28,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
         loras: Loras | None = None,
+        smaller: Mapping[str, Family] | None = None,
     ) -> None:
-        refuse_caching_hooks(family)
-        self._bounded = BoundedFamily(family, max_rows, on_out_of_memory)
-        self._family = InvariantFamily(self._bounded) if batch_invariant else self._bounded
+        self._networks = Networks(
+            family, smaller, max_rows=max_rows, invariant=batch_invariant, on_out_of_memory=on_out_of_memory
+        )
+        self._family = self._networks.own
         self._batch_invariant = batch_invariant
         self._loras = loras or Loras.none()
-        self._runner = Runner(self._family, slots, invariant=batch_invariant)
+        self._runner = Runner(self._networks, slots, invariant=batch_invariant)
         self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
         self._slots = slots
         self._best_effort_slack_s = best_effort_slack_s
@@ -175,12 +176,7 @@ class Engine:
 
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
-        texts = self._family.encode([""])
-        shape = self._family.latent_shape(width, height)
-        self._family.prepare(shape, texts)
-        latent = torch.zeros(1, *shape, device=self._family.device)
-        self._family.denoise(latent, torch.ones(1, device=self._family.device), texts)
-        self._family.decode(latent)
+        self._networks.warm_up(width, height)
 
     def progress(self) -> tuple[tuple[Claim, int], ...]:
         """The jobs held and the evaluations that each has behind it."""
@@ -223,6 +219,8 @@ class Engine:
         return _Encoded(spec, loras, time.monotonic() - started)
 
     def _find_loras(self, claim: Claim) -> LoraSet:
+        if claim.job.plan.lora and any(claim.job.table.networks):
+            raise LoraError("lora: fits the model's own network alone, and this schedule has rows for a smaller one")
         if claim.job.plan.lora and self._batch_invariant:
             raise LoraError("lora: is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)")
         return self._loras.find(claim.job.plan.lora)
@@ -234,7 +232,7 @@ class Engine:
             spec, held.loras, held.encode_s = encoded.result()
             self._runner.admit(job.id, spec)
             with self._loras.on(held.loras):
-                self._family.prepare(spec.shape, (spec.positive, spec.negative))
+                self._networks.prepare(spec.shape, (spec.positive, spec.negative), spec.table.networks)
         except (TableError, PictureError, LoraError) as error:
             return self._fail(held, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
@@ -277,11 +275,11 @@ class Engine:
         if batch and self._stepped_s is not None:
             self.speed.paused(started - self._stepped_s)
         rows = sum(request.next_rows for request in batch)
-        splits = self._bounded.splits
+        splits = self._networks.splits
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
         self._stepped_s = started + seconds if batch else None
-        if batch and splits == self._bounded.splits:
+        if batch and splits == self._networks.splits:
             self.speed.stepped(seconds, rows)
         stepped = [request.id for request in batch if request.id in self._held]
         for job_id in stepped:

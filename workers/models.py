@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from pacer.derived_card import SMALLER, smaller_networks
 from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
@@ -20,6 +23,10 @@ from workers.families.registry import FamilyEntry, UnknownFamilyError, family_en
 from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
 
 __all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
+
+
+DENOISERS = ("transformer", "unet")
+"""What pipelines call the network that is evaluated at each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class LoadedModel:
         pipeline: the stock pipeline, whose loop and scheduler are never used.
         family: the adapter over its networks.
         dtype: of the network's weights on the device.
+        smaller: adapters to the same model with another network in place of its own, by that network's name.
     """
 
     card: ModelCard
@@ -39,6 +47,7 @@ class LoadedModel:
     pipeline: DiffusionPipeline
     family: Family
     dtype: torch.dtype
+    smaller: Mapping[str, Family]
 
     @property
     def id(self) -> str:
@@ -93,9 +102,22 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
         pipeline.set_progress_bar_config(disable=True)
         pipeline = pipeline.to(device)
         family = entry.load_adapter()(pipeline)
+        smaller = {name: entry.load_adapter()(_with(pipeline, name, folder)) for name in smaller_networks(folder)}
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{name} cannot be loaded: {error}") from error
-    return LoadedModel(card, folder, pipeline, family, dtype)
+    return LoadedModel(card, folder, pipeline, family, dtype, smaller)
+
+
+def _with(pipeline: DiffusionPipeline, name: str, folder: Path) -> DiffusionPipeline:
+    """The pipeline with one of the model's smaller networks, all other parts shared."""
+    part = next(part for part in DENOISERS if getattr(pipeline, part, None) is not None)
+    own = getattr(pipeline, part)
+    network = type(own).from_pretrained(
+        folder / SMALLER / name, torch_dtype=own.dtype, use_safetensors=True, local_files_only=True
+    )
+    other = copy.copy(pipeline)
+    setattr(other, part, network.to(own.device))
+    return other
 
 
 def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], FamilyEntry]:
@@ -112,9 +134,13 @@ def _family_of(folder: Path) -> tuple[type[DiffusionPipeline], FamilyEntry]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Hash of a model's weights, hex: of the names and contents of all its safetensors files."""
+    """Hash of a model's weights, hex: of the names and contents of all its safetensors files.
+
+    Those of its smaller networks are not among them: each has a hash of its own, that of its folder.
+    """
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
+    apart = folder / SMALLER
+    for path in sorted(path for path in folder.rglob("*.safetensors") if not path.is_relative_to(apart)):
         total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

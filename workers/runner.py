@@ -1,6 +1,7 @@
 """Steps many requests at once: for each one row of its own table, for all of them one network call and one einsum.
 
-Requests may differ in schedule, solver, number of steps, position and guidance. No scheduler object is ever run.
+Requests may differ in schedule, solver, number of steps, position, guidance and network. No scheduler object is ever
+run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.table import Table
-from workers.families.base import Conditioning, Family
+from workers.families.base import Conditioning
+from workers.networks import Networks
 from workers.slots import SlotPool
 from workers.table_rows import Rows, TableRows
 
@@ -78,13 +80,14 @@ class Runner:
     """Holds the latents of the admitted requests.
 
     Args:
-        family: the model.
+        networks: the model's.
         slots: most requests held at once, per latent shape.
-        invariant: whether a request's bits must not depend on its company; the family must see to its own part.
+        invariant: whether a request's bits must not depend on its company; the networks must see to their own part.
     """
 
-    def __init__(self, family: Family, slots: int, *, invariant: bool = False) -> None:
-        self._family = family
+    def __init__(self, networks: Networks, slots: int, *, invariant: bool = False) -> None:
+        self._networks = networks
+        self._family = networks.own
         self._slots = slots
         self._invariant = invariant
         self._rooms: dict[tuple[int, ...], _Room] = {}
@@ -101,16 +104,18 @@ class Runner:
 
         Raises:
             ValueError: the id is taken, no slot is free, or the table needs an image or a mask and there is none.
+            TableError: the table names a network that is not here.
         """
         if request_id in self._seats:
             raise ValueError(f"request {request_id!r} is admitted already")
         _check_picture(spec)
+        networks = self._networks.places(spec.table)
         bases = _base_latents(spec, self._family.device)
         room = self._room(spec.shape)
         slot = room.pool.take(bases, columns=len(bases) + spec.table.evaluations_count)
         if spec.picture is not None and spec.picture.mask is not None:
             room.pool.keep_mask(slot, spec.picture.mask)
-        room.tables.put(slot, spec.table, spec.guidance_scale)
+        room.tables.put(slot, spec.table, spec.guidance_scale, networks)
         self._seats[request_id] = _Seat(spec, slot)
 
     def _room(self, shape: tuple[int, ...]) -> _Room:
@@ -122,7 +127,7 @@ class Runner:
 
     @torch.inference_mode()
     def step(self, request_ids: Sequence[str]) -> frozenset[str]:
-        """One evaluation of each request, all of one latent shape, in one network call.
+        """One evaluation of each request, all of one latent shape, in one call of each network that is needed.
 
         Returns:
             The ids whose output is not finite; their company is unharmed.
@@ -148,12 +153,14 @@ class Runner:
     def _evaluate(
         self, seats: Sequence[_Seat], rows: Rows, samples: Float32[Tensor, "n *latent"]
     ) -> tuple[Float32[Tensor, "n *latent"], Float32[Tensor, "fresh *latent"]]:
-        """One network call: the conditional output of each request, then the unconditional ones asked for afresh."""
+        """The conditional output of each request, then the unconditional ones asked for afresh, all at once."""
         fresh = np.flatnonzero(rows.fresh)
-        order = self._on_device(np.concatenate([np.arange(len(seats)), fresh]))
+        which = np.concatenate([np.arange(len(seats)), fresh])
+        order = self._on_device(which)
         scale = self._on_device(rows.scale).reshape(-1, *(1,) * (samples.ndim - 1))
         texts = [seat.spec.positive for seat in seats] + [seats[int(i)].spec.negative for i in fresh]
-        outputs = self._family.denoise((samples * scale)[order], self._on_device(rows.time)[order], texts)
+        inputs, times = (samples * scale)[order], self._on_device(rows.time)[order]
+        outputs = self._networks.denoise(inputs, times, texts, rows.networks[which])
         return outputs[: len(seats)], outputs[len(seats) :]
 
     def _guide(

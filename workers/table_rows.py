@@ -30,6 +30,7 @@ class Rows:
         blended: whether a given picture is mixed into the state before the evaluation, shape (n,).
         originals: weights of that picture at this row's noise level over the first two columns, shape (n, 2), float32.
         blends: where what it adds to the state goes, shape (n,), int64.
+        networks: which network evaluates the row, as the worker counts them, 0 for the model's own, shape (n,), int64.
     """
 
     weights: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Rows:
     blended: NDArray[np.bool_]
     originals: NDArray[np.float32]
     blends: NDArray[np.int64]
+    networks: NDArray[np.int64]
 
 
 class TableRows:
@@ -55,18 +57,20 @@ class TableRows:
         self._weights = np.zeros((slots, _SMALLEST, _SMALLEST), dtype=np.float32)
         self._numbers = np.zeros((3, slots, _SMALLEST), dtype=np.float32)  # c, t, g
         self._modes = np.zeros((2, slots, _SMALLEST), dtype=np.bool_)  # fresh, guided
+        self._networks = np.zeros((slots, _SMALLEST), dtype=np.int64)
         self._steps = np.zeros(slots, dtype=np.int64)
         self._bases = np.zeros(slots, dtype=np.int64)
         self._masked = np.zeros(slots, dtype=np.bool_)
         self._originals = np.zeros((slots, _SMALLEST, 2), dtype=np.float32)
 
-    def put(self, slot: int, table: Table, guidance_scale: float) -> None:
-        """Set a slot's table and go to its first step."""
+    def put(self, slot: int, table: Table, guidance_scale: float, networks: NDArray[np.int64] | int = 0) -> None:
+        """Set a slot's table, with the network of each of its rows, shape (E,) or one, and go to its first step."""
         rows, columns = table.X.shape
         self._grow(rows, columns)
-        for array in (self._weights[slot], self._numbers[:, slot], self._modes[:, slot]):
+        for array in (self._weights[slot], self._numbers[:, slot], self._modes[:, slot], self._networks[slot]):
             array[...] = 0
         self._weights[slot, :rows, :columns] = table.X
+        self._networks[slot, : rows - 1] = networks
         self._numbers[:, slot, : rows - 1] = table.c, table.t, table.guidance(guidance_scale)
         if guidance_scale != 1.0:
             self._modes[0, slot, : rows - 1] = [mode == "fresh" for mode in table.uncond]
@@ -86,6 +90,7 @@ class TableRows:
             self._weights = _padded(self._weights, (rows, columns))
             self._numbers = _padded(self._numbers, (rows,))
             self._modes = _padded(self._modes, (rows,))
+            self._networks = _padded(self._networks, (rows,))
             self._originals = _padded(self._originals, (rows, 2))
 
     def at(self, slots: NDArray[np.int64]) -> Rows:
@@ -97,7 +102,8 @@ class TableRows:
         weights = self._weights[slots, steps, : columns.max()]
         blended = self._masked[slots] & (steps > 0)  # the first state is made of the picture, or is noise alone
         originals, blends = self._originals[slots, steps], steps + 1
-        return Rows(weights, scale, time, guidance, fresh, guided, columns, blended, originals, blends)
+        networks = self._networks[slots, steps]
+        return Rows(weights, scale, time, guidance, fresh, guided, columns, blended, originals, blends, networks)
 
     def advance(self, slots: NDArray[np.int64]) -> None:
         """Go on by one step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 import structlog
 
@@ -37,6 +38,7 @@ class Worker:
         metrics: of this process.
         model: its id, for the labels.
         loras: those that jobs may name; none by default.
+        smaller: the model with another network in place of its own, by that network's name.
 
     Raises:
         ValueError: beats would come too seldom to keep a lease.
@@ -51,6 +53,7 @@ class Worker:
         model: str,
         *,
         loras: Loras | None = None,
+        smaller: Mapping[str, Family] | None = None,
     ) -> None:
         if settings.beat_s > settings.lease_s / 2:
             raise ValueError(
@@ -73,6 +76,7 @@ class Worker:
             prompt_cache_bytes=settings.prompt_cache_bytes,
             on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
             loras=loras,
+            smaller=smaller,
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat

@@ -77,4 +77,6 @@ def _sampler(document: dict[str, Any], entry: dict[str, Any], source: str) -> st
     table = entry["table"]
     if table is not None and (set(table["w"]) != {1} or set(table["uncond"]) != {"fresh"}):
         raise ValueError(f"{source}: guidance differs from row to row, and sigmas do not carry that")
+    if table is not None and any(table.get("networks", ())):
+        raise ValueError(f"{source}: has rows for a smaller network, and sigmas do not carry that")
     return sampler

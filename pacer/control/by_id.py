@@ -8,6 +8,7 @@ from pacer.control.budget_request import BudgetRequest, check_steps, invalid, mi
 from pacer.control.choice import Choice, from_entry
 from pacer.control.held import covers, same_weights, where_it_holds
 from pacer.control.nearest import entry_near
+from pacer.control.networks import lacking
 from pacer.errors import ErrorKind, PacerError
 from schedules.artefact import Entry, Schedule, solver_of
 from schedules.registry import Registry, ScheduleNotFound
@@ -67,6 +68,14 @@ def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreig
         raise mismatch(f"schedule {name!r} is for models trained on other noise than {card.id!r} was")
     if foreign and not request.allow_other_model:
         raise mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
+    if missing := lacking(schedule, card.networks):
+        known = ", ".join(card.networks) or "none"
+        raise mismatch(
+            f"schedule {name!r} has rows for the smaller network {missing[0]!r}, which {card.id!r} has not, or with "
+            f"other weights; its smaller networks: {known}"
+        )
+    if schedule.networks and request.lora:
+        raise mismatch(f"schedule {name!r} has rows for a smaller network, which no LoRA fits; leave out lora")
     if not (covers(schedule, request) or request.allow_interpolated):
         where = where_it_holds(schedule) + (" and no true_cfg_scale" if request.true_cfg_scale != 1 else "")
         raise mismatch(f"schedule {name!r} was shown to hold for {where}, not for this request; {_BEYOND}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -34,6 +35,7 @@ class Choice:
         evidence: what was measured of it; None where nothing was.
         other_model: whether it was optimised on another model or other weights.
         interpolated: whether it is used beyond what it was shown to hold for.
+        costs: what a forward of each smaller network that its rows name costs, in forwards of the model's own.
     """
 
     name: str
@@ -43,12 +45,17 @@ class Choice:
     evidence: Evidence | None = None
     other_model: bool = False
     interpolated: bool = False
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    def network_evaluations(self, guidance_scale: float) -> int:
+        """Forwards of the network for one image, as its table counts them."""
+        return self.table.network_evaluations(guidance_scale, self.costs)
 
 
 def from_entry(schedule: Schedule, entry: Entry) -> Choice:
     """An entry of the registry, with what was measured of it."""
     name, table = schedule.entry_id(entry.steps), entry_table(schedule, entry)
-    return Choice(name, schedule.solver, entry.sigmas, table, entry.evidence)
+    return Choice(name, schedule.solver, entry.sigmas, table, entry.evidence, costs=schedule.costs)
 
 
 def from_grid(request: BudgetRequest, name: str, steps: int) -> Choice:

@@ -11,6 +11,7 @@ from pacer.control.choice import Choice, from_entry
 from pacer.control.evaluations import forwards, rows_of
 from pacer.control.limits import Limits
 from pacer.control.nearest import nearest
+from pacer.control.networks import lacking
 from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
@@ -61,8 +62,8 @@ def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
     if request.true_cfg_scale != 1:  # nothing was searched with it
         return ()
     wanted = _Wanted(
-        card.id, card.weights_sha256, card.embedded_guidance, request.solver, request.guidance_scale, request.width,
-        request.height,
+        card.id, card.weights_sha256, tuple(card.networks.items()), card.embedded_guidance, bool(request.lora),
+        request.solver, request.guidance_scale, request.width, request.height,
     )  # fmt: skip
     return _offers(registry, wanted)
 
@@ -72,7 +73,9 @@ class _Wanted(NamedTuple):
 
     model: str
     weights: str | None
+    networks: tuple[tuple[str, str | None], ...]
     embedded: bool
+    adapted: bool
     solver: str | None
     scale: float
     width: int
@@ -81,12 +84,14 @@ class _Wanted(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
-    scale = wanted.scale
+    scale, networks = wanted.scale, dict(wanted.networks)
     return tuple(
         Offer(schedule, entry, *_cost(schedule, entry, 1.0 if wanted.embedded else scale))
         for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
         if wanted.solver in (None, schedule.solver)
         and same_weights(schedule, wanted.weights)
+        and not lacking(schedule, networks)
+        and not (wanted.adapted and schedule.networks)  # a LoRA fits the model's own network alone
         and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
     )
 
@@ -114,6 +119,7 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
         for schedule in registry.schedules(request.card.id)
         if request.solver in (None, schedule.solver)
         and same_weights(schedule, request.card.weights_sha256)
+        and not schedule.networks
         and (request.allow_interpolated or (covers(schedule, request) and _is_near(schedule, steps)))
     ]
     anything = request.solver is not None or request.allow_interpolated
@@ -137,7 +143,7 @@ def _cost(schedule: Schedule, entry: Entry, guidance_scale: float) -> tuple[int,
     if entry.table is None:
         turns = rows_of(schedule.solver, entry.steps)
         return turns, turns * forwards(guidance_scale)
-    return len(entry.table.t), entry.table.network_evaluations(guidance_scale)
+    return len(entry.table.t), schedule.network_evaluations(entry, guidance_scale)
 
 
 def covers(schedule: Schedule, request: BudgetRequest) -> bool:

@@ -54,16 +54,14 @@ def plan(
         choice = _choose(request, limits, registry, default_steps, max_steps)
     else:
         choice = from_picture(request, request.picture, limits, default_steps, max_steps)
-    table = choice.table
-    evaluations = table.network_evaluations(request.branch_scale)
-    _check_met(request, limits, choice, evaluations)
-    return describe(request, choice, forecast), table
+    _check_met(request, limits, choice, choice.network_evaluations(request.branch_scale))
+    return describe(request, choice, forecast), choice.table
 
 
 def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
-    table, evidence = choice.table, None if request.lora else choice.evidence
-    turns, evaluations = table.evaluations_count, table.network_evaluations(request.branch_scale)
+    evidence = None if request.lora else choice.evidence
+    turns, evaluations = choice.table.evaluations_count, choice.network_evaluations(request.branch_scale)
     return Plan(
         model=request.card.id,
         schedule=choice.name,

@@ -31,13 +31,15 @@ class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base: tuple[BaseKind, ...]
     original: bytes = b""
     """Of a table with blends."""
+    networks: tuple[str, ...] = ()
+    """Of a table with rows for smaller networks."""
 
     @classmethod
     def of(cls, table: Table) -> TableMessage:
         """Pack a table."""
         t, c, w, rows = (np.ascontiguousarray(a, dtype="<f8").tobytes() for a in (table.t, table.c, table.w, table.X))
         original = b"" if table.original is None else np.ascontiguousarray(table.original, dtype="<f8").tobytes()
-        return cls(t, c, w, table.uncond, rows, table.base, original)
+        return cls(t, c, w, table.uncond, rows, table.base, original, table.networks)
 
     def table(self) -> Table:
         """Unpack and check the table.
@@ -47,7 +49,7 @@ class TableMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         t, c, w, rows = (np.frombuffer(data, dtype="<f8") for data in (self.t, self.c, self.w, self.X))
         original = np.frombuffer(self.original, dtype="<f8").reshape(-1, 2) if self.original else None
-        return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base, original)
+        return Table(t, c, w, self.uncond, rows.reshape(len(t) + 1, -1), self.base, original, self.networks)
 
 
 class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

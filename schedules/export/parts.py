@@ -42,6 +42,8 @@ def check_sigmas_suffice(schedule: Schedule, entry: Entry, target: str) -> None:
             f"{schedule.solver!r} is a learned table, and its sigmas under another solver are not",
         )
     table = schedule.table(entry)
+    if table.networks:
+        raise refusal(schedule, entry, target, "it has rows for a smaller network, and sigmas do not carry that")
     if (table.w != 1).any() or set(table.uncond) != {"fresh"}:
         raise refusal(schedule, entry, target, "its guidance differs from row to row, and sigmas do not carry that")
 

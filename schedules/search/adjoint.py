@@ -97,10 +97,11 @@ class _Row:
         sample = mixed(table, k, drawn.history).requires_grad_()
         reused = drawn.unconditional[k - 1] if k and table.uncond[k] == "reused" else None
         guided = problem.guided and table.uncond[k] != "skipped"
-        fresh = problem.unconditional if guided and reused is None else None
+        network = problem.network(table.network(k))
+        fresh = network.unconditional if guided and reused is None else None
         with torch.enable_grad():
             scaled = float(table.c[k]) * sample
-            conditional = _called(problem.conditional, scaled, time)
+            conditional = _called(network.conditional, scaled, time)
             negative = reused if fresh is None else _called(fresh, scaled, time)
         return cls(problem, guidance, sample, conditional, negative if guided else None, fresh is not None)
 

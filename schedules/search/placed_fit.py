@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from schedules.compile.adams import adams_weights
 from schedules.search.fit import FitOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher
-from schedules.table import FloatArray, Table, UncondMode
+from schedules.table import OWN, FloatArray, Table, UncondMode
 
 LARGEST_WEIGHT = 3.0
 """Most relative guidance weight of a fitted row; what regression asks beyond it is noise."""
@@ -27,19 +28,26 @@ LARGEST_WEIGHT = 3.0
 _FORMULA_ORDER = 3
 
 
+class Choice(NamedTuple):
+    """What a row evaluates: the unconditional branch or not, and which network."""
+
+    mode: UncondMode
+    network: str = OWN
+
+
 @dataclass(frozen=True, eq=False)
 class _Drawn:
     """A student after its first k rows.
 
     Attributes:
-        modes: of these rows, length k.
+        choices: of these rows, length k.
         weights: their relative guidance weights, length k.
         rows: X of the table so far, shape (k + 1, k + 1).
         history: the noise and the outputs, k + 1 tensors of shape (M, *latent).
         negative: the last unconditional output.
     """
 
-    modes: tuple[UncondMode, ...]
+    choices: tuple[Choice, ...]
     weights: tuple[float, ...]
     rows: FloatArray
     history: tuple[Tensor, ...]
@@ -52,7 +60,7 @@ class _Drawn:
 
 
 class PlacedFit:
-    """Fits tables on one grid, for any modes; tables that begin alike share their evaluations.
+    """Fits tables on one grid, for any modes and networks; tables that begin alike share their evaluations.
 
     Args:
         problem: the calibration seeds.
@@ -61,7 +69,7 @@ class PlacedFit:
         options: the regression's; its order counts earlier outputs too.
 
     Attributes:
-        spent: forwards of the network so far, all seeds together.
+        spent: forwards of the network so far, all seeds together; of smaller ones what they cost, rounded.
     """
 
     def __init__(
@@ -71,59 +79,61 @@ class PlacedFit:
         self._options = options or FitOptions()
         self.spent = 0
         start = _Drawn((), (), np.ones((1, 1)), (problem.noise,), None)
-        self._known: dict[tuple[UncondMode, ...], _Drawn] = {(): start}
-        self._conditional: dict[tuple[UncondMode, ...], Tensor] = {}
-        self._negative: dict[tuple[UncondMode, ...], Tensor] = {}
+        self._known: dict[tuple[Choice, ...], _Drawn] = {(): start}
+        self._outputs: dict[tuple[tuple[Choice, ...], str, str], Tensor] = {}
 
-    def table(self, modes: Sequence[UncondMode]) -> Table:
-        """The fitted table with one mode for each row.
+    def table(self, modes: Sequence[UncondMode], networks: Sequence[str] = ()) -> Table:
+        """The fitted table with one mode and one network for each row, the model's own if none are given.
 
         Raises:
-            ValueError: modes and grid of different lengths, or a row that has nothing to reuse.
+            ValueError: modes and grid of different lengths, a row that has nothing to reuse, or no such network.
         """
         count = len(self._sigmas) - 1
         if len(modes) != count:
             raise ValueError(f"modes: must be {count}, one for each row of the grid, are {len(modes)}")
-        drawn = self._drawn(tuple(modes))
+        drawn = self._drawn(tuple(map(Choice, modes, networks or (OWN,) * count)))
         t = self._problem.time_scale * self._sigmas[:-1]
         rows = np.zeros((count + 1, count + 1))
         rows[:] = drawn.rows
-        return Table(t=t, c=np.ones(count), w=np.array(drawn.weights), uncond=drawn.modes, X=rows)
+        return Table(
+            t=t, c=np.ones(count), w=np.array(drawn.weights), uncond=tuple(modes), X=rows, networks=tuple(networks)
+        )
 
-    def _drawn(self, modes: tuple[UncondMode, ...]) -> _Drawn:
-        if modes not in self._known:
-            self._known[modes] = self._advanced(self._drawn(modes[:-1]), modes[-1])
-        return self._known[modes]
+    def _drawn(self, choices: tuple[Choice, ...]) -> _Drawn:
+        if choices not in self._known:
+            self._known[choices] = self._advanced(self._drawn(choices[:-1]), choices[-1])
+        return self._known[choices]
 
-    def _advanced(self, before: _Drawn, mode: UncondMode) -> _Drawn:
+    def _advanced(self, before: _Drawn, choice: Choice) -> _Drawn:
         """One more row."""
-        x, k = before.x, len(before.modes)
-        conditional = self._branch(self._conditional, "conditional", before, x)
-        negative = self._unconditional(before, mode, x)
-        guided = None if mode == "skipped" or negative is None else negative
+        x, k = before.x, len(before.choices)
+        conditional = self._branch(choice.network, "conditional", before, x)
+        negative = self._unconditional(before, choice, x)
+        guided = None if choice.mode == "skipped" or negative is None else negative
         weight, output = self._weighted(before, x, conditional, guided)
         gains, scale = self._gains(before, x, (output,), k)
         rows = np.zeros((k + 2, k + 2))
         rows[:-1, :-1] = before.rows
         rows[-1, :-1] = scale * before.rows[-1]
         rows[-1, k + 2 - len(gains) :] += gains[::-1]
-        return _Drawn((*before.modes, mode), (*before.weights, weight), rows, (*before.history, output), negative)
+        return _Drawn((*before.choices, choice), (*before.weights, weight), rows, (*before.history, output), negative)
 
-    def _unconditional(self, before: _Drawn, mode: UncondMode, x: Tensor) -> Tensor | None:
+    def _unconditional(self, before: _Drawn, choice: Choice, x: Tensor) -> Tensor | None:
         """The unconditional output to combine with, and to keep."""
-        if mode == "fresh" and self._problem.guided:
-            return self._branch(self._negative, "unconditional", before, x)
-        if mode == "reused" and self._problem.guided and before.negative is None:
-            raise ValueError(f"modes: row {len(before.modes)} has nothing to reuse")
+        if choice.mode == "fresh" and self._problem.guided:
+            return self._branch(choice.network, "unconditional", before, x)
+        if choice.mode == "reused" and self._problem.guided and before.negative is None:
+            raise ValueError(f"modes: row {len(before.choices)} has nothing to reuse")
         return before.negative
 
-    def _branch(self, known: dict[tuple[UncondMode, ...], Tensor], name: str, before: _Drawn, x: Tensor) -> Tensor:
-        if before.modes not in known:
-            t = torch.full((len(x),), self._problem.time_scale * float(self._sigmas[len(before.modes)]))
-            field = getattr(self._problem, name)
-            known[before.modes] = self._problem.branch(field, x, t, torch.arange(len(x)))
-            self.spent += len(x)
-        return known[before.modes]
+    def _branch(self, network: str, name: str, before: _Drawn, x: Tensor) -> Tensor:
+        key = before.choices, network, name
+        if key not in self._outputs:
+            t = torch.full((len(x),), self._problem.time_scale * float(self._sigmas[len(before.choices)]))
+            branches = self._problem.network(network)
+            self._outputs[key] = self._problem.branch(getattr(branches, name), x, t, torch.arange(len(x)))
+            self.spent += round(branches.cost * len(x))
+        return self._outputs[key]
 
     def _weighted(
         self, before: _Drawn, x: Tensor, conditional: Tensor, negative: Tensor | None
@@ -133,7 +143,7 @@ class PlacedFit:
             return (0.0 if self._problem.guided else 1.0), conditional
         scale = self._problem.guidance_scale
         full = self._problem.combine(conditional, negative, scale)
-        gains, _ = self._gains(before, x, (full, conditional), len(before.modes))
+        gains, _ = self._gains(before, x, (full, conditional), len(before.choices))
         whole = gains[0] + gains[1]
         weight = float(np.clip(gains[0] / whole, 0.0, LARGEST_WEIGHT)) if abs(whole) > 1e-12 else 1.0
         return weight, self._problem.combine(conditional, negative, 1.0 + weight * (scale - 1.0))

@@ -1,4 +1,4 @@
-"""Where to spend the unconditional evaluations of guidance: Pacer's own method under a budget of forwards.
+"""Where to spend the evaluations of guidance, and of a smaller network: Pacer's own method under a budget of forwards.
 
 A guided row costs two forwards of the network where its unconditional output is fresh and one where it is reused or
 skipped. For a number of forwards:
@@ -11,6 +11,9 @@ skipped. For a number of forwards:
 
 Reused rows are more than cheap guided ones: what they add of the old unconditional output lets the rows after them tell
 the branches apart, and the descent makes use of it.
+
+Where the model has a smaller network, rows may run it for what it costs (the "model schedules" of OMS-DPM, Liu et al.
+2023, and DDSM, Yang et al. 2024): patterns with such rows are ranked beside the others.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from schedules.search.fit import FitOptions
 from schedules.search.method import Sampler
 from schedules.search.newton import Descended, NewtonOptions, descend, looks
 from schedules.search.pacer import sampler_of
-from schedules.search.pattern import Pattern, starting_patterns
+from schedules.search.pattern import Pattern, Smaller, starting_patterns
 from schedules.search.placed_fit import PlacedFit
 from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
@@ -46,6 +49,7 @@ class PlacementOptions:
         measured: seeds whose derivatives each round measures.
         spend: most forwards for the derivatives of one budget; where they are dear, the last rounds measure less.
         newton: of the descent; its rounds but the last over many seeds are set from the above.
+        smaller: the smaller network that rows may run, one of the problem's; None for none.
     """
 
     fit: FitOptions = field(default_factory=lambda: FitOptions(order=3, ridge=1e-4))
@@ -57,6 +61,7 @@ class PlacementOptions:
     measured: tuple[int, ...] = (24, 24, 48, 96)
     spend: int = 100_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
+    smaller: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("fit_seeds", "screen", "starts"):
@@ -97,7 +102,7 @@ def search_placed(
         A sampler for each budget, by forwards; it has fewer rows than that.
 
     Raises:
-        ValueError: a problem without guidance, or a budget below 1.
+        ValueError: a problem without guidance or without the smaller network, or a budget below 1.
     """
     chosen = options or PlacementOptions()
     if validation is None:
@@ -133,13 +138,15 @@ class PlacementSearch:
         options: the switches.
 
     Raises:
-        ValueError: a problem without guidance.
+        ValueError: a problem without guidance, or without the smaller network.
     """
 
     def __init__(self, teacher: Teacher, calibration: Split, validation: Split, options: PlacementOptions) -> None:
         if not calibration.problem.guided:
             raise ValueError("guidance_scale: must not be 1, or there is no guidance to place")
         self._options, self._calibration, self._validation = options, calibration, validation
+        name = options.smaller
+        self._smaller = None if name is None else Smaller(name, calibration.problem.network(name).cost)
         count = min(options.fit_seeds, calibration.problem.seeds_count)
         self._fitted, self._paths = calibration.problem.take(count), teacher.take(count)
         self._screen = validation.take(min(options.screen, validation.problem.seeds_count))
@@ -170,10 +177,13 @@ class PlacementSearch:
                 known[pattern] = self._fit(pattern, fits)
             return known[pattern]
 
-        best = min((tried(pattern) for pattern in starting_patterns(evaluations)), key=lambda each: each.error)
+        patterns = starting_patterns(evaluations, self._smaller)
+        best = min((tried(pattern) for pattern in patterns), key=lambda each: each.error)
         most = len(known) + self._options.moves
         while True:
-            fresh = [pattern for pattern in best.pattern.neighbours() if pattern not in known][: most - len(known)]
+            fresh = [pattern for pattern in best.pattern.neighbours(evaluations) if pattern not in known][
+                : most - len(known)
+            ]
             better = min([best, *(tried(pattern) for pattern in fresh)], key=lambda each: each.error)
             if better is best:
                 return sorted(known.values(), key=lambda each: each.error)
@@ -196,8 +206,8 @@ class PlacementSearch:
 
     def _placed(self, pattern: Pattern, fit: PlacedFit) -> _Placed:
         before = fit.spent
-        table = fit.table(pattern.modes)
-        self._spent += fit.spent - before + pattern.evaluations * self._screen.problem.seeds_count
+        table = fit.table(pattern.modes, pattern.networks)
+        self._spend(fit.spent - before + pattern.evaluations * self._screen.problem.seeds_count)
         drawn = roll_out(self._screen.problem, table)
         return _Placed(pattern, table, self._screen.error(drawn.final, log=self._options.newton.log))
 
@@ -213,10 +223,13 @@ class PlacementSearch:
         newton = replace(newton, rounds=tuple(min(seeds, most) for seeds in rounds), many=newton.many if finish else ())
         found = descend([table], self._calibration, self._validation, newton)
         tried = 1 + sum(looks(len(newton.dampings), number) for number in range(len(rounds)))
-        self._spent += sum(newton.rounds) * pattern.derivatives
-        self._spent += tried * self._validation.problem.seeds_count * pattern.evaluations
-        self._spent += newton.finish(most, self._validation.problem.seeds_count) * pattern.evaluations
+        self._spend(sum(newton.rounds) * pattern.derivatives)
+        self._spend(tried * self._validation.problem.seeds_count * pattern.evaluations)
+        self._spend(newton.finish(most, self._validation.problem.seeds_count) * pattern.evaluations)
         return replace(found, evaluations=self._spent)
+
+    def _spend(self, forwards: float) -> None:
+        self._spent += round(forwards)
 
 
 def _affordable(rounds: Sequence[int], seeds: int) -> tuple[int, ...]:

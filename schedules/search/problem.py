@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from schedules.table import OWN
 
 
 class Field(Protocol):
@@ -42,6 +44,28 @@ def classifier_free(conditional: Tensor, unconditional: Tensor, weight: float | 
 
 
 @dataclass(frozen=True, eq=False)
+class Branches:
+    """A network: its two branches, and what it costs.
+
+    Attributes:
+        conditional: with each seed's prompt.
+        unconditional: with the negative prompt; needed where the guidance scale is not 1.
+        cost: of a forward, in forwards of the model's own network.
+    """
+
+    conditional: Field
+    unconditional: Field | None
+    cost: float = 1.0
+
+    def mapped(self, change: Callable[[Field], Field]) -> Branches:
+        """The same with both branches changed."""
+        negative = self.unconditional
+        return replace(
+            self, conditional=change(self.conditional), unconditional=None if negative is None else change(negative)
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class SearchProblem:
     """M seeds of a flow model, to be drawn with as few evaluations as possible.
 
@@ -55,6 +79,7 @@ class SearchProblem:
         batch: most rows in one call of the network; bounds memory.
         gradients: let gradients through the network. What a call keeps for them is its inputs and output alone: it is
             made again on the way back, so that memory stays that of one call, and counts as two evaluations.
+        smaller: networks that rows of a table may be evaluated with instead, by name.
 
     Raises:
         ValueError: guidance without an unconditional branch, or an empty batch.
@@ -68,6 +93,7 @@ class SearchProblem:
     time_scale: float = 1000.0
     batch: int = 128
     gradients: bool = False
+    smaller: Mapping[str, Branches] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.noise.ndim < 2 or len(self.noise) == 0:
@@ -76,6 +102,9 @@ class SearchProblem:
             raise ValueError(f"batch: must be at least 1, is {self.batch}")
         if self.guidance_scale != 1.0 and self.unconditional is None:
             raise ValueError(f"unconditional: needed at guidance scale {self.guidance_scale}")
+        for name, network in self.smaller.items():
+            if self.guidance_scale != 1.0 and network.unconditional is None:
+                raise ValueError(f"smaller: {name!r} needs an unconditional branch at scale {self.guidance_scale}")
 
     @property
     def seeds_count(self) -> int:
@@ -87,6 +116,29 @@ class SearchProblem:
         """Whether the guidance scale asks for both branches."""
         return self.guidance_scale != 1.0
 
+    def network(self, name: str) -> Branches:
+        """A network by the name that a table's row has for it.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if name == OWN:
+            return Branches(self.conditional, self.unconditional)
+        if name not in self.smaller:
+            raise ValueError(f"networks: there is no {name!r}; there are {', '.join(self.smaller) or 'none'}")
+        return self.smaller[name]
+
+    def with_branches(self, change: Callable[[Branches], Branches]) -> SearchProblem:
+        """The same problem with every network changed."""
+        own = change(self.network(OWN))
+        smaller = {name: change(network) for name, network in self.smaller.items()}
+        return replace(self, conditional=own.conditional, unconditional=own.unconditional, smaller=smaller)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What a forward of each smaller network costs, in forwards of the model's own."""
+        return {name: network.cost for name, network in self.smaller.items()}
+
     def take(self, count: int) -> SearchProblem:
         """The same problem with its first `count` seeds only."""
         if not 1 <= count <= self.seeds_count:
@@ -97,13 +149,8 @@ class SearchProblem:
         """The same problem without its first `count` seeds."""
         if not 0 <= count < self.seeds_count:
             raise ValueError(f"count: must be in 0..{self.seeds_count - 1}, is {count}")
-        negative = self.unconditional
-        return replace(
-            self,
-            noise=self.noise[count:],
-            conditional=_later(self.conditional, count),
-            unconditional=None if negative is None else _later(negative, count),
-        )
+        later = self.with_branches(lambda network: network.mapped(lambda branch: _later(branch, count)))
+        return replace(later, noise=self.noise[count:])
 
     def differentiable(self) -> SearchProblem:
         """The same problem with gradients through its outputs, with respect to samples and times."""

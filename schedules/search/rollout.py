@@ -71,7 +71,7 @@ def common_rows(table: Table, other: Table) -> int:
 
 
 def _numbers(table: Table, k: int) -> tuple[float | str, ...]:
-    return (table.t[k], table.c[k], table.w[k], table.uncond[k])
+    return (table.t[k], table.c[k], table.w[k], table.uncond[k], table.network(k))
 
 
 def mixed(table: Table, k: int, history: Tensor) -> Tensor:
@@ -88,11 +88,12 @@ def _evaluate(
     t = torch.full((problem.seeds_count,), float(table.t[k]))
     rows = torch.arange(problem.seeds_count)
     scaled = float(table.c[k]) * x
-    conditional = problem.branch(problem.conditional, scaled, t, rows)
+    network = problem.network(table.network(k))
+    conditional = problem.branch(network.conditional, scaled, t, rows)
     mode = table.uncond[k]
-    if not problem.guided or problem.unconditional is None or mode == "skipped":
+    if not problem.guided or network.unconditional is None or mode == "skipped":
         return conditional, last
     reused = last if mode == "reused" else None
-    negative = problem.branch(problem.unconditional, scaled, t, rows) if reused is None else reused
+    negative = problem.branch(network.unconditional, scaled, t, rows) if reused is None else reused
     weight = float(table.guidance(problem.guidance_scale)[k])
     return problem.combine(conditional, negative, weight), negative

@@ -67,6 +67,16 @@ def test_what_sigmas_do_not_carry_is_refused(node, tmp_path, changes, message):
         node().read(written(document(**changes), tmp_path), 6)
 
 
+def test_rows_for_a_smaller_network_are_refused(node, tmp_path):
+    content = document()
+    steps = content["entries"][0]["steps"]
+    content["networks"] = {"half": {"weights_sha256": "1" * 64, "cost": 0.3}}
+    content["entries"][0]["table"]["networks"] = ["half"] + [""] * (steps - 1)
+    parse(json.dumps(content))  # a good artefact
+    with pytest.raises(ValueError, match="has rows for a smaller network"):
+        node().read(written(content, tmp_path), 6)
+
+
 def test_guidance_that_differs_from_row_to_row_is_refused(node, tmp_path):
     content = document()
     content["entries"][0]["table"]["w"][2] = 0.5

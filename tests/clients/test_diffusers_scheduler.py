@@ -18,6 +18,7 @@ from schedules.registry import Registry, artefact_path
 from schedules.table import Table
 from workers.families.sd3 import Sd3Family
 from workers.models import SHIPPED
+from workers.networks import Networks
 from workers.runner import Runner, Spec
 
 REGISTRY = Registry.load()
@@ -55,6 +56,7 @@ def changed(name: str, solver: str, **table: object) -> Schedule:
     document = json.loads(shipped(name).model_dump_json())
     document["solver"] = solver
     document["entries"][0]["table"].update(table)
+    document["networks"] = {"half": {"weights_sha256": "1" * 64, "cost": 0.3}} if "networks" in table else {}
     return parse(json.dumps(document))
 
 
@@ -75,7 +77,7 @@ def in_file(schedule: Schedule, folder: Path) -> Path:
 
 
 def by_engine(family: Sd3Family, table: Table, guidance: float, seed: int) -> torch.Tensor:
-    runner = Runner(family, slots=1)
+    runner = Runner(Networks(family, max_rows=64), slots=1)
     positive, negative = family.encode([PROMPT, ""])
     runner.admit("it", Spec(table, guidance, seed, family.latent_shape(64, 64), positive, negative))
     for _ in range(table.evaluations_count):
@@ -198,9 +200,10 @@ def test_what_is_no_run_over_the_table_is_refused():
     [
         ({"w": [1.0, 0.5, 1.0]}, "guidance differs from row to row"),
         ({"uncond": ["fresh", "reused", "fresh"]}, "guidance differs from row to row"),
+        ({"networks": ["half", "", ""]}, "has rows for a smaller network"),
     ],
 )
-def test_guidance_that_a_stock_pipeline_does_not_do_is_refused(table, message, tmp_path):
+def test_what_a_stock_pipeline_does_not_do_is_refused(table, message, tmp_path):
     path = in_file(changed("shapes-64/euler/3", "euler", **table), tmp_path)
     with pytest.raises(ValueError, match=message):
         PacerScheduler.from_file(path)

@@ -258,6 +258,25 @@ def test_formula_table_may_have_its_own_guidance_weights():
     assert schedule.table(schedule.entries[0]).network_evaluations(4.0) == 3
 
 
+def test_smaller_networks_are_declared_with_their_cost():
+    table = {**stored(compile_table("euler", uniform(2), "flow")), "networks": ["half", ""]}
+    with pytest.raises(ArtefactError, match=r"entries.0.table.networks: 'half' is not among the schedule's networks"):
+        parse(with_table(table))
+    half = {"weights_sha256": "1" * 64, "cost": 0.25}
+    declared = json.loads(with_table(table)) | {"networks": {"half": half}}
+    schedule = parse(json.dumps(declared))
+    assert schedule.network_evaluations(schedule.entries[0], 4.0) == 3  # 2.5, rounded up
+    assert schedule.table(schedule.entries[0]).networks == ("half", "")
+    assert parse(schedule.model_dump_json()) == schedule
+    for place, value in (("networks.half.cost", 0.0), ("networks.Half!", half), ("networks.half.weights_sha256", "x")):
+        with pytest.raises(ArtefactError, match="networks"):
+            parse(json.dumps(with_value(declared, place, value)))
+
+
+def test_files_of_schedules_without_smaller_networks_do_not_mention_any():
+    assert "networks" not in parse(with_table(stored(compile_table("euler", uniform(2), "flow")))).model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [

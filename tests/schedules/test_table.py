@@ -40,6 +40,7 @@ def fields(**changes):
         ({"X": np.full((3, 3), np.nan)}, "X: must be finite"),
         ({"t": np.array([np.inf, 0])}, "t: must be finite"),
         ({"w": np.array([1.0, -0.1])}, "w: must not be negative"),
+        ({"networks": ("half",)}, "networks: must have 2 entries as t has, or none, has 1"),
     ],
 )
 def test_what_is_no_sampler_is_refused_by_field(changes, message):
@@ -66,6 +67,25 @@ def test_guidance_and_cost_follow_the_unconditional_modes():
     assert table.network_evaluations(4.0) == 8
     assert table.network_evaluations(1.0) == 6
     np.testing.assert_allclose(table.guidance(4.0), [4, 2.5, 1, 7, 4, 4])
+
+
+def test_smaller_networks_count_as_what_they_cost():
+    table = Table(**fields(networks=("half", "")))
+    assert (table.network(0), table.network(1)) == ("half", "")
+    assert table.cost(2.0, {"half": 0.3}) == pytest.approx(2.6)
+    assert table.network_evaluations(2.0, {"half": 0.3}) == 3, "rounded up"
+    assert table.network_evaluations(1.0, {"half": 0.5, "third": 0.1}) == 2
+    assert Table(**fields(networks=("half", "half"))).network_evaluations(2.0, {"half": 0.25}) == 1
+    with pytest.raises(TableError, match="networks: nothing says what a forward of half costs"):
+        table.network_evaluations(2.0)
+
+
+def test_a_table_of_the_models_own_network_alone_names_none():
+    table = Table(**fields(networks=("", "")))
+    assert table.networks == ()
+    assert table.difference(Table(**fields())) is None
+    assert table.cost(2.0) == 4
+    assert Table(**fields(networks=("half", ""))).difference(table) == "networks: ('half', '') against ()"
 
 
 def test_draws_are_counted():

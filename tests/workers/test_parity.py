@@ -19,6 +19,7 @@ from schedules.table import Table
 from tests.workers.conftest import load_stock
 from workers.families.sd3 import Sd3Family
 from workers.models import SHIPPED
+from workers.networks import Networks
 from workers.runner import Runner, Spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # numpy, from inside diffusers
@@ -81,7 +82,7 @@ def wishes() -> list[Wish]:
 
 def draw_together(family: Sd3Family, chosen: list[Wish]) -> list[torch.Tensor]:
     """Two requests join at each turn; all that are there step together."""
-    runner, waiting = Runner(family, slots=4), list(enumerate(chosen))
+    runner, waiting = Runner(Networks(family, max_rows=64), slots=4), list(enumerate(chosen))
     left: dict[str, int] = {}
     latents: dict[int, torch.Tensor] = {}
     while waiting or left:

@@ -16,6 +16,7 @@ from tests.workers.test_picture_parity import Wish, draw_together, engine_of, ma
 from workers.engine import Drawn, Failed
 from workers.families.base import PictureError
 from workers.families.sd3 import Sd3Family
+from workers.networks import Networks
 from workers.pictures import mask_weights, read_picture
 from workers.runner import Runner, Spec
 
@@ -118,7 +119,7 @@ def test_a_step_made_again_changes_nothing(family: Sd3Family) -> None:
     """Where a batch raises, each of its requests steps again alone."""
     latents = []
     for twice in (False, True):
-        runner, claim = Runner(family, 2), WISH.claim()
+        runner, claim = Runner(Networks(family, max_rows=64), 2), WISH.claim()
         shape = family.latent_shape(64, 64)
         positive, negative = family.encode(["a red circle", ""])
         soft = msgspec.structs.replace(claim, picture=PictureFiles(png(picture()), png(mask("soft"))))
@@ -135,7 +136,7 @@ def test_a_step_made_again_changes_nothing(family: Sd3Family) -> None:
 
 
 def test_a_table_that_needs_a_picture_is_refused_without_one(family: Sd3Family) -> None:
-    runner, shape = Runner(family, 2), family.latent_shape(64, 64)
+    runner, shape = Runner(Networks(family, max_rows=64), 2), family.latent_shape(64, 64)
     positive, negative = family.encode(["", ""])
     with pytest.raises(ValueError, match="need one"):
         runner.admit("a", Spec(WISH.table(), 2.0, 7, shape, positive, negative))

@@ -13,6 +13,7 @@ from torch import Tensor
 from schedules.compile import compile_table
 from schedules.table import UNCOND_MODES, Table, UncondMode
 from workers.families.base import Conditioning, classifier_free
+from workers.networks import Networks
 from workers.runner import Runner, Spec
 
 SHAPE = (2, 3, 3)
@@ -30,7 +31,7 @@ class Field:
         return SHAPE
 
     def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
-        return [float(prompt) for prompt in prompts]
+        return [float(prompt or 0) for prompt in prompts]
 
     def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Conditioning]) -> Tensor:
         self.rows.append(len(x))
@@ -80,7 +81,7 @@ def by_hand(asked: Spec) -> Tensor:
 
 
 def run(asked: dict[str, Spec]) -> dict[str, Tensor]:
-    runner = Runner(Field(), slots=len(asked))
+    runner = Runner(Networks(Field(), max_rows=64), slots=len(asked))
     for name, one in asked.items():
         runner.admit(name, one)
     results: dict[str, Tensor] = {}
@@ -136,7 +137,7 @@ def test_whatever_is_reused_or_skipped_around_it_each_request_gets_its_own(
 
 def test_only_fresh_unconditional_outputs_cost_a_row() -> None:
     field = Field()
-    runner = Runner(field, slots=2)
+    runner = Runner(Networks(field, max_rows=64), slots=2)
     runner.admit("guided", spec(3, guidance=2.0, modes=("fresh", "reused", "skipped")))
     runner.admit("plain", spec(3))
     for _ in range(3):
@@ -147,7 +148,7 @@ def test_only_fresh_unconditional_outputs_cost_a_row() -> None:
 def test_a_poisoned_request_fails_alone() -> None:
     asked = {f"r{i}": spec(5, seed=i, guidance=2.0) for i in range(8)}
     asked["r3"] = spec(5, seed=3, guidance=2.0, text=float("inf"))
-    runner = Runner(Field(), slots=8)
+    runner = Runner(Networks(Field(), max_rows=64), slots=8)
     for name, one in asked.items():
         runner.admit(name, one)
     assert runner.step(list(asked)) == {"r3"}
@@ -159,7 +160,7 @@ def test_a_poisoned_request_fails_alone() -> None:
 
 
 def test_a_slot_is_clean_for_its_next_request() -> None:
-    runner = Runner(Field(), slots=1)
+    runner = Runner(Networks(Field(), max_rows=64), slots=1)
     runner.admit("poisoned", spec(6, text=float("nan")))
     assert runner.step(["poisoned"]) == {"poisoned"}
     runner.release("poisoned")
@@ -173,7 +174,7 @@ def test_draws_follow_the_starting_noise_from_the_same_seed() -> None:
     plain = table(2, solver="euler")
     rows = np.insert(plain.X, 1, [0.0, 0.3, 0.7], axis=1)
     drawing = Table(plain.t, plain.c, plain.w, plain.uncond, rows, ("noise", "draw"))
-    runner = Runner(Field(), slots=1)
+    runner = Runner(Networks(Field(), max_rows=64), slots=1)
     runner.admit("a", Spec(drawing, 1.0, 11, SHAPE, 0.0, 0.0))
     generator = torch.Generator().manual_seed(11)
     noise, draw = (torch.randn((1, *SHAPE), generator=generator)[0] for _ in range(2))
@@ -184,7 +185,7 @@ def test_draws_follow_the_starting_noise_from_the_same_seed() -> None:
 
 
 def test_misuse_is_refused() -> None:
-    runner = Runner(Field(), slots=1)
+    runner = Runner(Networks(Field(), max_rows=64), slots=1)
     runner.admit("a", spec())
     with pytest.raises(ValueError, match="admitted already"):
         runner.admit("a", spec())

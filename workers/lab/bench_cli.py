@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pacer.control.networks import lacking
 from pacer.settings import Settings
 from schedules.artefact import Schedule
 from schedules.registry import Registry
@@ -120,6 +121,9 @@ def _problem(schedule: Schedule, model: LabModel, scale: float) -> str | None:
         return "it was searched on other weights"
     if schedule.prediction != "flow":
         return f"its tables are over {schedule.prediction} outputs, methods are compared on flows"
+    networks = {name: network.weights_sha256 for name, network in model.smaller.items()}
+    if missing := lacking(schedule, networks):
+        return f"it has rows for the network {missing[0]!r}, which the model has not, or with other weights"
     width, height = model.size
     if not schedule.valid_for.covers(width=width, height=height, guidance_scale=scale):
         low, high = schedule.valid_for.guidance_scale

@@ -66,8 +66,11 @@ def draw(problem: SearchProblem, candidate: Candidate, *, after: Rollout | None 
 
 
 def table_evaluations(table: Table, problem: SearchProblem) -> float:
-    """Forwards for one image: one for each row, and one more where the unconditional output is made afresh."""
-    return float(table.evaluations_count + (table.uncond.count("fresh") if problem.guided else 0))
+    """Forwards for one image: one for each row, and one more where the unconditional output is made afresh.
+
+    Those of smaller networks count as what they cost.
+    """
+    return table.cost(problem.guidance_scale, problem.costs)
 
 
 def steps_of(candidate: Candidate, budget: int) -> int:

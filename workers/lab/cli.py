@@ -48,7 +48,7 @@ app.command("list")(list_schedules)
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
 _BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
 _SEEDS = {"grid": 64, "pacer": 256}
-_PLACED, _PLACED_VARIANT = "8,10,12,15,20", "placed"
+_PLACED, _PLACED_VARIANT, _SIZED_VARIANT = "8,10,12,15,20", "placed", "sized"
 _CURVE_SEEDS, _CURVE_STEPS = 16, 60
 
 
@@ -78,12 +78,15 @@ def search(
     solver: Annotated[str | None, typer.Option(help=f"Whose grids: {', '.join(SOLVERS)}; euler by default.")] = None,
     variant: Annotated[
         str | None,
-        typer.Option(help="A word, such as g3, for a further artefact of a solver; placed with --placement."),
+        typer.Option(help="A word, such as g3, for a further artefact; placed with --placement, sized with --smaller."),
     ] = None,
     budgets: Annotated[str, typer.Option(help="Numbers of steps, such as 1-20 or 4,6,10.")] = "1-20",
     placement: Annotated[
         bool, typer.Option(help="With --method pacer: search at which rows guidance is evaluated, too.")
     ] = False,
+    smaller: Annotated[
+        str | None, typer.Option(help="With --placement: one of the model's smaller networks, that rows may run.")
+    ] = None,
     evaluations: Annotated[
         str | None, typer.Option(help=f"Network evaluations, with --placement instead of budgets; {_PLACED}.")
     ] = None,
@@ -130,7 +133,7 @@ def search(
     name = model or settings.models[0]
     lab = open_model(name, settings, prompts)
     seeds, begun = seeds or _SEEDS[method], _start(start, lab)
-    usual = _PLACED_VARIANT if placement else (begun.variant if begun is not None else None)
+    usual = _usual_variant(begun, smaller, placement=placement)
     named = check_variant(variant) if variant is not None else usual
     request = SearchRequest(
         sought, wanted, lab.guidance_scale if guidance is None else guidance,
@@ -140,7 +143,7 @@ def search(
         path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
         free_start=free_start, measure=measure, log=pooling == "log",
         baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
-        placement=placement, start=begun,
+        placement=placement, start=begun, smaller=_smaller(smaller, lab),
     )  # fmt: skip
     console, began = Console(), time.perf_counter()
     with progress_bar(console) as progress:
@@ -158,6 +161,26 @@ def search(
     spent = run.meter.evaluations
     files = write_report(run, schedule, page, evaluations=spent, seconds=time.perf_counter() - began)
     console.print(f"written to {path}; {spent} network evaluations; report in {' and '.join(map(str, files))}")
+
+
+def _usual_variant(start: Schedule | None, smaller: str | None, *, placement: bool) -> str | None:
+    """What an artefact is called where nobody says."""
+    if smaller is not None:
+        return _SIZED_VARIANT
+    if placement:
+        return _PLACED_VARIANT
+    return None if start is None else start.variant
+
+
+def _smaller(name: str | None, lab: LabModel) -> str | None:
+    """One of the model's smaller networks.
+
+    Raises:
+        ValueError: it has none of this name.
+    """
+    if name is not None and name not in lab.smaller:
+        raise ValueError(f"smaller: {lab.name} has no network {name!r}; it has {', '.join(lab.smaller) or 'none'}")
+    return name
 
 
 def _start(path: Path | None, lab: LabModel) -> Schedule | None:

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pacer.derived_card import SMALLER
 from pacer.models import load as load_card
 from pacer.models import require_teacher
 from pacer.settings import Settings
 from schedules.search.problem import Field
 from schedules.table import FloatArray
 from workers.families.base import Family, Painter
-from workers.lab.model import LabModel, Pixels
+from workers.lab.flops import forward_flops
+from workers.lab.model import LabModel, LabNetwork, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
 from workers.models import LoadedModel, choose_device, load, weights_sha256
 from workers.shapes.language import parse
@@ -69,6 +71,18 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         score=task_scores if loaded.id == SHAPES else None,
         paint=family.paint if isinstance(family, Painter) else None,
         combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
+        smaller={name: _network(loaded, name) for name in loaded.smaller},
+    )
+
+
+def _network(loaded: LoadedModel, name: str) -> LabNetwork:
+    """One of the model's smaller networks."""
+    family, size = loaded.smaller[name], loaded.card.default_size
+    return LabNetwork(
+        weights_sha256(loaded.folder / SMALLER / name),
+        cost=round(forward_flops(family, *size) / forward_flops(loaded.family, *size), 4),
+        field=lambda texts: _field(family, texts),
+        negative_field=lambda texts: _field(family, texts, negative=True),
     )
 
 

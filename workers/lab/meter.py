@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from rich.progress import Progress, TaskID
 from torch import Tensor
@@ -12,7 +11,7 @@ from schedules.search.problem import Field, SearchProblem
 
 
 class Meter:
-    """Counts the network's evaluations of a run and shows them.
+    """Counts the network's evaluations of a run and shows them; a smaller network's count as what they cost.
 
     Args:
         progress: where they are shown.
@@ -43,12 +42,7 @@ class Meter:
 
     def watch(self, problem: SearchProblem) -> SearchProblem:
         """The same problem with its evaluations counted."""
-        negative = problem.unconditional
-        return replace(
-            problem,
-            conditional=self._counted(problem.conditional),
-            unconditional=None if negative is None else self._counted(negative),
-        )
+        return problem.with_branches(lambda network: network.mapped(lambda field: self._counted(field, network.cost)))
 
     def add(self, evaluations: int) -> None:
         """Count evaluations, those of another process for instance."""
@@ -57,12 +51,13 @@ class Meter:
             self._heard(evaluations)
         self._show()
 
-    def _counted(self, field: Field) -> Field:
+    def _counted(self, field: Field, cost: float) -> Field:
         def counted(x: Tensor, t: Tensor, rows: Tensor) -> Tensor:
-            self.add(len(x))
+            spent = round(cost * len(x))
+            self.add(spent)
             output = field(x, t, rows)
             if output.requires_grad:
-                output.register_hook(lambda _: self.add(len(x)))  # the way back, with weights fixed, costs as much
+                output.register_hook(lambda _: self.add(spent))  # the way back, with weights fixed, costs as much
             return output
 
         return counted

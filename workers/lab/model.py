@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schedules.search.problem import Combine, Field, SearchProblem, classifier_free
+from schedules.search.problem import Branches, Combine, Field, SearchProblem, classifier_free
 from schedules.table import FloatArray
 from workers.lab.prompts import PromptSource
 from workers.lab.seeds import SeedSet
 
 Pixels = NDArray[np.uint8]
+
+
+FieldMaker = Callable[[Sequence[str]], Field]
+"""From prompts, one for each seed, to the network under them."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabNetwork:
+    """A smaller network of a model.
+
+    Attributes:
+        weights_sha256: hash of its weights, hex.
+        cost: of a forward, in forwards of the model's own network, by floating-point operations.
+        field: the network under prompts.
+        negative_field: the same under negative prompts.
+    """
+
+    weights_sha256: str
+    cost: float
+    field: FieldMaker
+    negative_field: FieldMaker
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +62,7 @@ class LabModel:
         paint: the pictures of `decode` before they are rounded, shape (B, 3, height, width), float32 from 0 to 255;
             where the family gives them.
         combine: how the guided output is made.
+        smaller: networks that rows of a schedule may run instead of the model's own, by name.
     """
 
     name: str
@@ -50,22 +73,29 @@ class LabModel:
     guidance_scale: float
     latent_shape: tuple[int, ...]
     device: torch.device
-    field: Callable[[Sequence[str]], Field]
+    field: FieldMaker
     decode: Callable[[Tensor], Pixels]
     prompts: PromptSource
     score: Callable[[Sequence[str], Pixels], FloatArray] | None = None
-    negative_field: Callable[[Sequence[str]], Field] | None = None
+    negative_field: FieldMaker | None = None
     paint: Callable[[Tensor], Tensor] | None = None
     combine: Combine = classifier_free
+    smaller: Mapping[str, LabNetwork] = dataclasses.field(default_factory=dict)
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:
         """The seeds as the search sees them; noise is drawn on the CPU, so that a seed is the same everywhere."""
         guided = guidance_scale != 1.0
+        none = [""] * len(seeds.prompts)
+        smaller = {
+            name: Branches(each.field(seeds.prompts), each.negative_field(none) if guided else None, each.cost)
+            for name, each in self.smaller.items()
+        }
         return SearchProblem(
             noise=seeds.noise(self.latent_shape).to(self.device),
             conditional=self.field(seeds.prompts),
-            unconditional=(self.negative_field or self.field)([""] * len(seeds.prompts)) if guided else None,
+            unconditional=(self.negative_field or self.field)(none) if guided else None,
             guidance_scale=guidance_scale,
             combine=self.combine,
             batch=batch,
+            smaller=smaller,
         )

@@ -28,7 +28,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     tokenizer = build_tokenizer()
-    with _progress() as progress:
+    with progress_bar() as progress:
         vae = train_vae(options.folder, steps=options.vae_steps, batch_size=16, device=device, progress=progress).eval()
         pool = load_or_build_pool(options.folder / "pool.pt", vae, tokenizer, options.pictures, progress)
         recipe = FlowRecipe(options.flow_steps, count_share=options.count_share, sigma_mean=options.sigma_mean)
@@ -49,7 +49,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """How far a training is, and the time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -54,6 +54,13 @@ def learned() -> Schedule:
     return schedule_of("learned", FLOW_SIGMAS, table=stored("ab3"))
 
 
+def small_rows() -> Schedule:
+    found = json.loads(schedule_of("euler", FLOW_SIGMAS).model_dump_json())
+    found["networks"] = {"half": {"weights_sha256": "1" * 64, "cost": 0.3}}
+    found["entries"][0]["table"] = stored("euler", networks=["half", "", "", "", "half"])
+    return parse(json.dumps(found))
+
+
 def exported(schedule: Schedule, target: str) -> str:
     return export(schedule, schedule.entries[0], target).text
 
@@ -140,6 +147,7 @@ def test_dpm_solver_refuses_levels_that_fall_on_one_timestep():
             schedule_of("euler", FLOW_SIGMAS, table=stored("euler", uncond=["fresh", "reused"] + ["fresh"] * 3)),
             "its guidance differs from row to row",
         ),
+        (small_rows(), "it has rows for a smaller network"),
         (schedule_of("ab2", FLOW_SIGMAS), "ab2"),
         (schedule_of("dpmpp-2m", FLOW_SIGMAS), "dpmpp-2m"),
     ],

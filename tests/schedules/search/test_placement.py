@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedules.grids import shifted
@@ -12,10 +12,10 @@ from schedules.search.evaluate import pooled_error
 from schedules.search.fit import FitOptions, fit_rows
 from schedules.search.moved import moved_cost
 from schedules.search.newton import Descended, NewtonOptions, descend
-from schedules.search.pattern import Pattern, spread, starting_patterns
-from schedules.search.placed_fit import LARGEST_WEIGHT, PlacedFit
+from schedules.search.pattern import Pattern, Smaller, spread, starting_patterns
+from schedules.search.placed_fit import LARGEST_WEIGHT, Choice, PlacedFit
 from schedules.search.placement import PlacementOptions, search_placed
-from schedules.search.problem import SearchProblem
+from schedules.search.problem import Branches, SearchProblem
 from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
@@ -53,8 +53,8 @@ def test_starting_patterns_cost_exactly_the_budget(evaluations: int) -> None:
     assert patterns
     for pattern in patterns:
         assert pattern.evaluations == evaluations
-        assert all(other.evaluations == evaluations for other in pattern.neighbours())
-        assert pattern not in pattern.neighbours()
+        assert all(other.evaluations == evaluations for other in pattern.neighbours(evaluations))
+        assert pattern not in pattern.neighbours(evaluations)
 
 
 @given(st.integers(1, 12), st.sets(st.integers(0, 11)))
@@ -103,7 +103,7 @@ def test_the_fit_s_student_is_the_table_s_rollout(problem: SearchProblem, teache
     fit = PlacedFit(problem, teacher, shifted(5, 2.0))
     table = fit.table(modes)
     assert fit.spent == table.network_evaluations(GUIDANCE) * problem.seeds_count
-    drawn, student = roll_out(problem, table), fit._drawn(modes)
+    drawn, student = roll_out(problem, table), fit._drawn(tuple(map(Choice, modes)))
     for row, output in enumerate(student.history):
         torch.testing.assert_close(drawn.history[row], output, rtol=1e-4, atol=1e-4)
 
@@ -164,6 +164,56 @@ def test_it_finds_the_same_again_and_tells_what_it_cost(
     )  # fmt: skip
     assert again[8].table.difference(placed[8]) is None
     assert counted < told[8].evaluations < 2 * counted
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 16), st.floats(0.2, 1.0))
+def test_patterns_with_a_smaller_network_keep_to_the_budget(evaluations: int, cost: float) -> None:
+    mixed = [each for each in starting_patterns(evaluations, Smaller("half", cost)) if each.small]
+    for pattern in mixed:
+        for each in (pattern, *pattern.neighbours(evaluations)):
+            assert evaluations - 2 * (1 - cost) - 1e-6 <= each.evaluations <= evaluations + 1e-6
+        table = Table(
+            t=np.arange(pattern.rows, 0.0, -1.0), c=np.ones(pattern.rows), w=np.zeros(pattern.rows),
+            uncond=pattern.modes, X=np.eye(pattern.rows + 1), networks=pattern.networks,
+        )  # fmt: skip
+        assert table.cost(1.5, {"half": cost}) == pytest.approx(pattern.evaluations)
+    assert mixed or int(evaluations / cost + 1e-9) == evaluations
+
+
+def sized(problem: SearchProblem, *, cost: float, good: bool) -> SearchProblem:
+    """With a smaller network that is as good as the model's own, or knows nothing."""
+    own = problem.network("")
+
+    def nothing(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return 0.0 * x
+
+    smaller = replace(own, cost=cost) if good else Branches(nothing, nothing, cost)
+    return replace(problem, smaller={"half": smaller})
+
+
+def test_a_smaller_network_is_used_where_it_is_good_and_left_where_it_is_not(
+    teacher: Teacher, problem: SearchProblem, placed: dict[int, Table]
+) -> None:
+    options = replace(QUICK, smaller="half")
+    costs = {"half": 0.5}
+    good = search_placed(teacher, sized(problem, cost=0.5, good=True), (8,), options=options)[8].table
+    assert "half" in good.networks
+    assert good.cost(GUIDANCE, costs) <= 8
+    errors = [
+        pooled_error(roll_out(sized(problem, cost=0.5, good=True), each).final, teacher.final, log=True)
+        for each in (good, placed[8])
+    ]
+    assert errors[0] < 0.7 * errors[1], "twice as many forwards for the same"
+    bad = search_placed(teacher, sized(problem, cost=0.5, good=False), (8,), options=options)[8].table
+    assert not bad.networks
+
+
+def test_a_network_that_is_not_there_is_named(teacher: Teacher, problem: SearchProblem) -> None:
+    with pytest.raises(ValueError, match="there is no 'half'; there are none"):
+        search_placed(teacher, problem, (8,), options=replace(QUICK, smaller="half"))
+    with pytest.raises(ValueError, match="small"):
+        Pattern(3, (0, 1, 2), (1,))
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3])

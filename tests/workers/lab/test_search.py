@@ -7,13 +7,17 @@ import pytest
 
 from schedules.artefact import LEARNED, StoredTable, parse
 from schedules.grids import uniform
+from schedules.search.analytic import gaussian_mixture
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from schedules.search.rollout import roll_out
+from workers.lab.meter import Meter
+from workers.lab.model import LabModel, LabNetwork
 from workers.lab.searching.found import Found
 from workers.lab.searching.request import LEARNED_BASELINES, Measure, SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
+from workers.lab.store import LabStore
 
 MakeBench = Callable[[SearchRequest], SearchRun]
 
@@ -189,6 +193,26 @@ def test_placed_guidance_is_an_artefact_by_rows_within_its_evaluations(
     assert again.meter.evaluations == 0
 
 
+def test_smaller_networks_are_searched_and_declared(model: LabModel, request_: SearchRequest, tmp_path: Path) -> None:
+    """The one here is as good as the model's own at a quarter of the cost."""
+    fields = [gaussian_mixture(dimensions=48, components=6, spread=0.3, seed=seed) for seed in (2, 3)]
+    made = {"field": lambda _: fields[0], "negative_field": lambda _: fields[1]}
+    half = LabNetwork("1" * 64, 0.25, **made)
+    two = replace(model, smaller={"half": half}, **made)
+    request = replace(
+        request_, solver=LEARNED, placement=True, smaller="half", budgets=(4,), baselines=("euler shift3",)
+    )
+    run = SearchRun(two, request, LabStore(tmp_path / "lab"), Meter())
+    schedule = parse(search_schedule(run).model_dump_json())
+    assert schedule.costs == {"half": 0.25}
+    assert schedule.networks["half"].weights_sha256 == half.weights_sha256
+    (entry,) = schedule.entries
+    assert entry.steps > 2
+    assert "half" in schedule.table(entry).networks
+    assert schedule.network_evaluations(entry, 1.5) <= 4
+    assert schedule.provenance.parameters["smaller"] == "half"
+
+
 def test_of_equally_long_tables_the_larger_budget_is_kept(bench_of: MakeBench, request_: SearchRequest) -> None:
     schedule = search_schedule(
         bench_of(replace(request_, solver=LEARNED, placement=True, budgets=(2, 3, 4), baselines=("euler uniform",)))
@@ -212,3 +236,8 @@ def test_placement_that_cannot_be_is_refused(
     learned = replace(request_, solver=LEARNED, baselines=("euler uniform",))
     with pytest.raises(ValueError, match=message):
         replace(learned, placement=True, **switches)  # type: ignore[arg-type]
+
+
+def test_a_smaller_network_needs_placement(request_: SearchRequest) -> None:
+    with pytest.raises(ValueError, match="smaller: needs placement"):
+        replace(request_, solver=LEARNED, baselines=("euler uniform",), smaller="half")

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.workers.interrupting import Interrupting
 from tests.workers.shapes.conftest import TINY
+from workers.shapes import averaged
 from workers.shapes import train_flow as flow_training
 from workers.shapes import train_vae as vae_training
 from workers.shapes.pool import Pool
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vae_training, "_SAVE_EVERY", 2)
     monkeypatch.setattr(vae_training, "_CHECKED", 2)
-    monkeypatch.setattr(flow_training, "_SAVE_EVERY", 2)
+    monkeypatch.setattr(averaged, "_SAVE_EVERY", 2)
 
 
 def assert_equal(one: nn.Module, other: nn.Module) -> None:
@@ -79,7 +80,7 @@ def test_a_flow_of_before_recipes_were_saved_goes_on(
 
 def test_every_parameter_learns_by_one_optimiser(tokenizer: PreTrainedTokenizerFast) -> None:
     model = FlowModel(TINY, tokenizer)
-    held = [id(p) for o in flow_training.build_optimisers(model) for group in o.param_groups for p in group["params"]]
+    held = [id(p) for o in averaged.build_optimisers(model) for group in o.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
 
 
@@ -88,7 +89,7 @@ def test_the_noise_levels_follow_the_recipe(pool: Pool, tokenizer: PreTrainedTok
 
     def mean_sigma(sigma_mean: float) -> float:
         recipe = replace(TINY, batch_size=2000, sigma_mean=sigma_mean)
-        _, tokens, sigma, _ = flow_training._batch(pool, recipe, 0, empty, CPU)
+        _, tokens, sigma, _ = flow_training.draw_batch(pool, recipe, 0, empty, CPU)
         dropped = float((tokens == empty).all(1).float().mean())
         assert dropped == pytest.approx(recipe.prompt_dropout, abs=0.03)
         assert 0 < sigma.min() < sigma.max() < 1

@@ -66,9 +66,11 @@ def placed_parameters(run: SearchRun, found: Mapping[int, Found]) -> dict[str, b
     """The method's switches, and which budget of evaluations each number of rows was found for."""
     placing, scale = run.placing, run.request.guidance_scale
     tables = (result.sampler.table for result in found.values())
-    costs = {table.evaluations_count: table.network_evaluations(scale) for table in tables}
+    shares = {name: network.cost for name, network in run.model.smaller.items()}
+    costs = {table.evaluations_count: table.network_evaluations(scale, shares) for table in tables}
     return {
         "placement": True,
+        **({} if run.request.smaller is None else {"smaller": run.request.smaller}),
         "evaluations": ", ".join(f"{rows}: {cost}" for rows, cost in sorted(costs.items())),
         "fit_seeds": placing.fit_seeds,
         "ridge": placing.fit.ridge,

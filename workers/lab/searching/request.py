@@ -78,9 +78,10 @@ class SearchRequest:
     log: bool = True
     baselines: tuple[str, ...] = BASELINES
     batch: int = 128
-    # Searches are kept under the name of what they had before these two.
+    # Searches are kept under the name of what they had before these.
     placement: bool = field(default=False, repr=False)
     start: Schedule | None = field(default=None, repr=False)
+    smaller: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.solver not in (*SOLVERS, LEARNED):
@@ -107,6 +108,8 @@ class SearchRequest:
     def _check_placement(self) -> None:
         if self.placement and (not self.learned or self.guidance_scale == 1):
             raise ValueError("placement: needs learned coefficients and a guidance scale above 1")
+        if self.smaller is not None and not self.placement:
+            raise ValueError("smaller: needs placement, whose budgets count evaluations")
         if self.placement and self.budgets[0] < 2:
             raise ValueError(f"evaluations: must be at least 2, one guided step, are {self.budgets}")
 

@@ -78,12 +78,13 @@ class SearchRun:
 
     @property
     def placing(self) -> PlacementOptions:
-        """The switches of a search for coefficients and for where guidance is evaluated."""
-        return PlacementOptions(newton=NewtonOptions(log=self.request.log))
+        """The switches of a search for coefficients, for where guidance is evaluated and with which network."""
+        return PlacementOptions(newton=NewtonOptions(log=self.request.log), smaller=self.request.smaller)
 
     def equal_steps(self, table: Table) -> int:
         """The steps with guidance on every row that cost what a table costs, rounded down, at least 1."""
-        return max(1, table.network_evaluations(self.request.guidance_scale) // self.branches)
+        costs = {name: network.cost for name, network in self.model.smaller.items()}
+        return max(1, table.network_evaluations(self.request.guidance_scale, costs) // self.branches)
 
     @property
     def key(self) -> dict[str, object]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from schedules.artefact import Entry, Schedule, StoredTable
+from schedules.artefact import Entry, Schedule, SmallerNetwork, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
+from schedules.table import OWN
 from workers.lab.revision import code_version
 from workers.lab.searching.cost import budget_cost, evidence_cost, expectation, range_cost
 from workers.lab.searching.evidence import Evidences
@@ -80,6 +81,7 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
         dtype=model.dtype,
         quantization=None,
         prediction="flow",
+        networks=_networks(run, entries),
         solver=request.solver,
         variant=variant,
         order=SOLVERS.get(request.solver, run.learning.fit.order),
@@ -91,6 +93,13 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
         provenance=_provenance(run, found, failures),
         entries=_merged(request.start, entries),
     )
+
+
+def _networks(run: SearchRun, entries: tuple[Entry, ...]) -> dict[str, SmallerNetwork]:
+    """The smaller networks that the entries' tables name."""
+    named = {name for entry in entries if entry.table is not None for name in entry.table.networks if name != OWN}
+    found = {name: run.model.smaller[name] for name in sorted(named)}
+    return {name: SmallerNetwork(weights_sha256=each.weights_sha256, cost=each.cost) for name, each in found.items()}
 
 
 def _merged(start: Schedule | None, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -158,6 +167,10 @@ def _cost(run: SearchRun, found: dict[int, Found]) -> dict[str, bool | int | flo
 
 
 def _method(request: SearchRequest) -> str:
+    if request.smaller is not None:
+        return (
+            "patterns of guided and small rows by closed-form fits, Gauss-Newton over every number on the final error"
+        )
     if request.placement:
         return "patterns of guided rows by closed-form fits, Gauss-Newton over every number on the final error"
     if request.learned:

@@ -1,0 +1,114 @@
+"""The networks of a model: its own, and the smaller ones that rows of a schedule may name.
+
+Each sees to its memory, and to its bits where these must not depend on the batch. Rows are grouped by network: a batch
+makes one call for each that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schedules.table import OWN, Table, TableError
+from workers.caching_hooks import refuse_caching_hooks
+from workers.families.base import Conditioning, Family
+from workers.invariance import InvariantFamily
+from workers.memory import BoundedFamily, Shape, Stage
+
+
+class Networks:
+    """All networks of a model, by name.
+
+    Args:
+        own: the model.
+        smaller: the same model with another network in place of its own, by that network's name; its prompts are
+            encoded as the model's are.
+        max_rows: most rows of one call, where there is memory for them.
+        invariant: whether a row's bits must not depend on what else is in the batch.
+        on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
+
+    Raises:
+        CachingHookError: one of the networks reuses activations between calls.
+    """
+
+    def __init__(
+        self,
+        own: Family,
+        smaller: Mapping[str, Family] | None = None,
+        *,
+        max_rows: int,
+        invariant: bool = False,
+        on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
+    ) -> None:
+        families = {OWN: own, **(smaller or {})}
+        for family in families.values():
+            refuse_caching_hooks(family)
+        bounded = {name: BoundedFamily(family, max_rows, on_out_of_memory) for name, family in families.items()}
+        self._bounded = tuple(bounded.values())
+        self._families = tuple(InvariantFamily(each) if invariant else each for each in self._bounded)
+        self._places = {name: place for place, name in enumerate(bounded)}
+        self.own = self._families[0]
+        """The model, with its own network."""
+
+    @property
+    def splits(self) -> int:
+        """Calls that ran out of memory until now."""
+        return sum(family.splits for family in self._bounded)
+
+    def places(self, table: Table) -> NDArray[np.int64]:
+        """Which network each row of a table is for, as `denoise` takes it, shape (E,).
+
+        Raises:
+            TableError: it names one that is not here.
+        """
+        missing = sorted(set(table.networks) - self._places.keys())
+        if missing:
+            known = ", ".join(name for name in self._places if name != OWN) or "none"
+            raise TableError(f"networks: this worker has no {missing[0]!r}; its smaller networks: {known}")
+        return np.array([self._places[table.network(row)] for row in range(table.evaluations_count)], dtype=np.int64)
+
+    def prepare(self, shape: Shape, texts: Sequence[Conditioning], names: Iterable[str] = ()) -> None:
+        """Make the model's own network and the named ones ready for a latent shape."""
+        for name in dict.fromkeys((OWN, *names)):
+            self._families[self._places[name]].prepare(shape, texts)
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
+        texts = self.own.encode([""])
+        shape = self.own.latent_shape(width, height)
+        self.prepare(shape, texts, self._places)
+        latent = torch.zeros(1, *shape, device=self.own.device)
+        for family in self._families:
+            family.denoise(latent, torch.ones(1, device=latent.device), texts)
+        self.own.decode(latent)
+
+    def denoise(
+        self,
+        x: Float32[Tensor, "rows *latent"],
+        t: Float32[Tensor, "rows"],
+        conditioning: Sequence[Conditioning],
+        places: NDArray[np.int64],
+    ) -> Float32[Tensor, "rows *latent"]:
+        """One evaluation of each row with its own network, in one call of each.
+
+        Args:
+            x: scaled latents.
+            t: the network's own time of each row.
+            conditioning: one for each row.
+            places: which network each row is for.
+        """
+        needed = np.unique(places)
+        if len(needed) == 1:
+            return self._families[int(needed[0])].denoise(x, t, conditioning)
+        outputs = torch.empty_like(x)
+        for place in needed:
+            rows = np.flatnonzero(places == place)
+            index = torch.from_numpy(rows).to(x.device)
+            texts = [conditioning[int(row)] for row in rows]
+            outputs[index] = self._families[int(place)].denoise(x[index], t[index], texts)
+        return outputs

@@ -180,10 +180,12 @@ class Table:
         Raises:
             TableError: a network without a cost.
         """
+        if not self.networks:
+            return float(len(self.uncond) + (guidance_scale != 1.0) * self.uncond.count("fresh"))
         missing = {name for name in self.networks if name != OWN} - costs.keys()
         if missing:
             raise TableError(f"networks: nothing says what a forward of {', '.join(sorted(missing))} costs")
-        shares = [1.0 if self.network(k) == OWN else costs[self.network(k)] for k in range(self.evaluations_count)]
+        shares = [1.0 if name == OWN else costs[name] for name in self.networks]
         return float(self.forwards(guidance_scale) @ shares)
 
     def network_evaluations(self, guidance_scale: float, costs: Costs = _NO_COSTS) -> int:

@@ -94,9 +94,14 @@ class Limits:
             evaluations: forwards of one image.
             spared: share of the workers' time that must be left, if there are others.
         """
-        return self.late_s(turns, evaluations, spared=spared) <= 0
+        known = self.forecast
+        if self.latency_s is None or known is None:
+            return True
+        if known.service_s(turns, evaluations) > self.latency_s:
+            return False
+        return known.promise is None or known.promise.holds(turns, evaluations, self.images, spared=spared)
 
-    def late_s(self, turns: int, evaluations: int, *, spared: float = 0.0) -> float:
+    def late_s(self, turns: int, evaluations: int) -> float:
         """Seconds that the deadline would be missed by, or another's that was promised; at most 0 if neither is."""
         known = self.forecast
         if self.latency_s is None or known is None:
@@ -104,7 +109,7 @@ class Limits:
         service_s = known.service_s(turns, evaluations)
         if service_s > self.latency_s or known.promise is None:
             return service_s - self.latency_s
-        return max(known.promise.late_s(turns, evaluations, self.images, spared=spared))
+        return max(known.promise.late_s(turns, evaluations, self.images))
 
     def _spared(self, steps: int) -> float:
         """Share of the workers' time that so many steps leave to others, more the further they are above the least."""

@@ -18,6 +18,7 @@ from pacer.control.company import Company
 from pacer.control.promise import Demand, Promise
 from pacer.control.work import SLOT_MS, Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
+from schedules.table import FloatArray
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,22 @@ class Load:
             each: forwards of one image in a turn, about.
         """
         work, place = self._work, bisect_right(self._work.slots, self._slot(due_s))
-        until_s = ((slot * SLOT_MS - self.now_ms) / 1000 for slot in work.slots[place:])
-        turns = [forwards / each for forwards in work.longest[max(0, place - 1) :]]
         # What has no deadline was promised nothing: as much of it goes before this request as is its turn.
-        demand = Demand(
-            np.array((due_s, *until_s)),
-            np.array((company.ahead, *work.forwards[place:])),
-            np.array((work.jobs[place - 1] if place else 0, *work.jobs[place:])),
-            np.array(turns if place else (0.0, *turns)),
+        own = Demand(due_s, company.ahead, 0.0, 0.0)
+        if place:
+            own = Demand(due_s, company.ahead, float(work.jobs[place - 1]), work.longest[place - 1] / each)
+        later = self._due_after(place, each) if place < len(work.slots) else None
+        return Promise(self.speed, self.workers, company.turn_s(each), own, later)
+
+    def _due_after(self, place: int, each: int) -> Demand[FloatArray]:
+        """What is due by the end of the slots from a place on."""
+        work = self._work
+        return Demand(
+            (np.array(work.slots[place:], dtype=np.float64) * SLOT_MS - self.now_ms) / 1000,
+            np.array(work.forwards[place:], dtype=np.float64),
+            np.array(work.jobs[place:], dtype=np.float64),
+            np.array(work.longest[place:]) / each,
         )
-        return Promise(self.speed, self.workers, company.turn_s(each), demand)
 
     def _turns_before(self, owner: str, promised: int) -> float:
         """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.

@@ -13,8 +13,9 @@ however many jobs there are. docs/experiments.md, "what may be promised", has th
 
 from __future__ import annotations
 
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Callable
+from math import inf
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,12 +26,15 @@ _COMPANY = 0.4
 """Share of what an image can afford to have beside it that batches are reckoned to hold; tight ones break up early."""
 _ALONE = 0.3
 """Share of the calls that are reckoned as if images were drawn one at a time."""
-_FULL = 0.92
-"""Share of the time that promises may take once there are any: what a worker's own clock is known to."""
+_FULL = 0.75
+"""Share of the time that promises may take once there are any: turns vary, and a slow one delays everybody in it."""
 
 
-class Demand(NamedTuple):
-    """What is due by each of some times, shape (n,): before the request at its own deadline, then later, all included.
+_Numbers = TypeVar("_Numbers", float, FloatArray)
+
+
+class Demand(NamedTuple, Generic[_Numbers]):
+    """What is due by a time, or by each of some times, shape (n,); what is due before it included.
 
     Attributes:
         until_s: seconds until then.
@@ -39,10 +43,18 @@ class Demand(NamedTuple):
         turns: that the longest of these has left.
     """
 
-    until_s: FloatArray
-    forwards: FloatArray
-    images: FloatArray
-    turns: FloatArray
+    until_s: _Numbers
+    forwards: _Numbers
+    images: _Numbers
+    turns: _Numbers
+
+
+class _Asked(NamedTuple):
+    """A request: network calls of an image, forwards in them together, and how many images."""
+
+    turns: int
+    forwards: int
+    images: int
 
 
 class Promise:
@@ -52,14 +64,22 @@ class Promise:
         speed: what a worker measured.
         workers: how many there are.
         begin_s: seconds until a request can join a batch.
-        demand: what else is due by its deadline, and by each later time.
+        own: what else is due by its own deadline.
+        later: the same for later times; None where nothing is due after it.
     """
 
-    def __init__(self, speed: WorkerSpeed, workers: int, begin_s: float, demand: Demand) -> None:
+    def __init__(
+        self,
+        speed: WorkerSpeed,
+        workers: int,
+        begin_s: float,
+        own: Demand[float],
+        later: Demand[FloatArray] | None = None,
+    ) -> None:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
-        self._demand, self._until_s = demand, demand.until_s - speed.deliver_seconds
-        self._shared = bool(demand.forwards.any())
-        self._needed_s = cache(self._needed)  # what was tried is checked once more when it was chosen
+        self._own, self._later = own, later
+        self._shared = later is not None or own.forwards > 0
+        self._known: dict[_Asked, FloatArray] = {}  # what is chosen was tried before
 
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
@@ -73,17 +93,46 @@ class Promise:
             spared: share of the time that is left to others; none where there are no others.
         """
         share = _FULL - spared if self._shared else 1.0
-        late = self._needed_s(turns, forwards, images) - share * self._until_s
-        return float(late[0]), float(late[1:].max(initial=-np.inf))
+        asked = _Asked(turns, forwards, images)
+        return self._own_late_s(asked, share), self._later_late_s(asked, share)
 
-    def _needed(self, turns: int, forwards: int, images: int) -> FloatArray:
-        """Seconds that workers take for what is due by each time, the request included."""
-        speed, due, each = self._speed, self._demand, forwards / turns
-        work, longest = (due.forwards + forwards * images) / self._workers, np.maximum(due.turns, turns)
-        affordable = (self._until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
-        rows = np.minimum(np.maximum(_COMPANY * affordable, each), max(each, speed.rows))
-        together = np.maximum(longest, work / rows)
-        calls = (1 - _ALONE) * together + _ALONE * np.maximum(together, work / each)
+    def holds(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> bool:
+        """Whether nobody would be late; arguments as for `late_s`."""
+        share = _FULL - spared if self._shared else 1.0
+        asked = _Asked(turns, forwards, images)
+        return self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share) <= 0
+
+    def _own_late_s(self, asked: _Asked, share: float) -> float:
+        needed_s = self._needed_s(self._own, asked, min, max)
+        return needed_s - share * (self._own.until_s - self._speed.deliver_seconds)
+
+    def _later_late_s(self, asked: _Asked, share: float) -> float:
+        if self._later is None:
+            return -inf
+        if asked not in self._known:
+            self._known[asked] = self._needed_s(self._later, asked, np.minimum, np.maximum)
+        late = self._known[asked] - share * (self._later.until_s - self._speed.deliver_seconds)
+        return float(late.max())
+
+    def _needed_s(
+        self, due: Demand[_Numbers], asked: _Asked, least: Callable[..., _Numbers], most: Callable[..., _Numbers]
+    ) -> _Numbers:
+        """Seconds that workers take for what is due by a time, the request included.
+
+        Args:
+            due: by one time or by several.
+            asked: the request.
+            least: the smaller of two of such numbers.
+            most: the larger.
+        """
+        turns, forwards, images = asked
+        speed, each = self._speed, forwards / turns
+        work, longest = (due.forwards + forwards * images) / self._workers, most(due.turns, turns)
+        until_s = due.until_s - speed.deliver_seconds
+        affordable = (until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
+        rows = least(most(_COMPANY * affordable, each), max(each, speed.rows))
+        together = most(longest, work / rows)
+        calls = (1 - _ALONE) * together + _ALONE * most(together, work / each)
         drawn = (due.images + images) / self._workers * (speed.encode_seconds + speed.decode_seconds)
-        needed: FloatArray = self._begin_s + calls * speed.turn_seconds + work * speed.row_seconds + drawn
+        needed: _Numbers = self._begin_s + calls * speed.turn_seconds + work * speed.row_seconds + drawn
         return needed

@@ -67,9 +67,9 @@ def test_who_is_beside_it_is_counted() -> None:
 
 
 def test_only_what_has_a_deadline_must_not_be_made_late() -> None:
-    busy = load({slot(2): 80, slot(2, "n"): 5, slot(9, "b"): 8000})
+    busy = load({slot(2): 70, slot(2, "n"): 5, slot(9, "b"): 8000})
     own, others = promised_for(busy, 1.0).late_s(8, 16)
-    assert others < 0, "eighty forwards and these in two seconds"
+    assert others < 0, "seventy forwards and these in two seconds"
     assert max(own, promised_for(busy, 1.0).late_s(8, 16, images=5)[1]) < others + 5 * 16 / 80
     assert promised_for(busy, 1.0).late_s(8, 96)[1] > 0 > own
     assert promised_for(busy, 2.5).late_s(8, 16)[1] == float("-inf"), "nothing is due after it"
@@ -84,8 +84,11 @@ def test_what_nobody_was_promised_keeps_no_deadline_from_another_owner() -> None
 
 
 def test_a_burst_of_equals_fills_its_batches() -> None:
-    """Ten of eight guided steps, 160 forwards: twenty full batches of 100 ms, where one at a time they take 3.2 s."""
-    promised = promised_for(load({slot(2.8): 144, slot(2.8, "n"): 9}), 2.8)
+    """Ten of eight guided steps, 160 forwards: twenty full batches of 100 ms, where one at a time they take 3.2 s.
+
+    A quarter of the time is kept back for turns that last longer than they should.
+    """
+    promised = promised_for(load({slot(3.4): 144, slot(3.4, "n"): 9}), 3.4)
     assert max(promised.late_s(8, 16)) < 0
     tight = promised_for(load({slot(1.7): 144, slot(1.7, "n"): 9}), 1.7)
     assert max(tight.late_s(8, 16)) > 0

@@ -126,11 +126,11 @@ def test_two_at_once_share_their_calls_on_one_worker_and_none_on_two() -> None:
 
 def test_it_is_planned_as_the_gateway_plans() -> None:
     """Fifteen came just before, as the store would tell it, and one that leaves its steps open."""
-    before = tuple(Asked(0.0, request(steps=8, latency_s=2.6)) for _ in range(15))
+    before = tuple(Asked(0.0, request(steps=8, latency_s=3.2)) for _ in range(15))
     last = request(min_steps=2, max_steps=20, latency_s=1.2)
     outcomes = run((*before, Asked(0.01, last))).outcomes
     assert not any(one.error for one in outcomes)
-    told = Load(SPEED, 1, 10, {"d26": 15 * 16, "n26": 15})
+    told = Load(SPEED, 1, 10, {"d32": 15 * 16, "n32": 15})
     planned, _ = plan(last, REGISTRY, Forecast.of(told, 1.2), degrade_at=Settings().degrade_at)
     idle, _ = plan(last, REGISTRY, Forecast(SPEED))
     assert outcomes[-1].plan == planned

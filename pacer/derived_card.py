@@ -85,9 +85,21 @@ def derive(folder: Path) -> dict[str, object]:
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
         "guidance_scale": habits.guidance_scale,
         "embedded_guidance": bool(network.get("guidance_embeds", False)),
+        "quantization": _quantization(network),
         "networks": dict.fromkeys(smaller_networks(folder)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
     }  # fmt: skip
+
+
+def _quantization(network: Config) -> str | None:
+    """How a network was saved with fewer bits, as its configuration says: method and kind, bitsandbytes-nf4 say."""
+    said = network.get("quantization_config")
+    if not isinstance(said, dict):
+        return None
+    four_bits = "bnb_4bit_quant_type" if said.get("load_in_4bit") else ""
+    kinds = [said.get(name) for name in ("quant_type", "weights_dtype", four_bits)]
+    kind = next((kind for kind in kinds if isinstance(kind, str)), "int8" if said.get("load_in_8bit") else "")
+    return f"{said.get('quant_method', 'unknown')}{kind and '-'}{kind}"
 
 
 def smaller_networks(folder: Path) -> tuple[str, ...]:

@@ -53,6 +53,10 @@ class ModelCard(BaseModel):
     weights_sha256: str | None = Field(
         default=None, description="hash of the weights; schedules that were optimised on others are not served"
     )
+    quantization: str | None = Field(
+        default=None,
+        description="how the weights are quantised; schedules optimised otherwise are not served",
+    )
     width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     size: tuple[int, int] | None = Field(
@@ -242,7 +246,7 @@ def served(settings: Settings) -> Mapping[str, ModelCard]:
     Raises:
         CardError: a card is missing or malformed, no model is named, or two have one id.
     """
-    cards = [load(name) for name in settings.models]
+    cards = [as_kept(load(name), settings) for name in settings.models]
     by_id = {card.id: card for card in cards}
     if not cards or len(by_id) != len(cards):
         raise CardError(f"PACER_MODELS must name at least one model and none twice, is {list(settings.models)}")
@@ -258,8 +262,13 @@ def find(name: str, settings: Settings) -> ModelCard:
     """
     cards = served(settings)
     if name in settings.models:
-        return load(name)
+        return as_kept(load(name), settings)
     return choose(name, cards)
+
+
+def as_kept(card: ModelCard, settings: Settings) -> ModelCard:
+    """The card of a model whose weights workers keep as the settings say."""
+    return card if settings.weights == "plain" else card.model_copy(update={"quantization": settings.weights})
 
 
 def source_of(name: str | None, settings: Settings) -> str:

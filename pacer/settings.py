@@ -105,6 +105,19 @@ class Settings(BaseSettings):
         default="auto",
         description="Whether prompts are encoded and images decoded beside the steps; auto: on a GPU only.",
     )
+    compile: bool = Field(
+        default=False, description="Whether workers compile the network: faster, after a minute or two at their start."
+    )
+    weights: Literal["plain", "float8"] = Field(
+        default="plain",
+        description="How workers keep the network's weights: float8 takes half of bfloat16's memory, and is another "
+        "model to the registry.",
+    )
+    offload: bool = Field(
+        default=False,
+        description="Whether weights stay in the host's memory and come to the device layer by layer, for models "
+        "larger than it.",
+    )
     prompt_cache_bytes: int = Field(
         default=268_435_456, ge=0, description="Most bytes of encoded prompts that a worker keeps, on its device."
     )

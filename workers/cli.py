@@ -37,6 +37,7 @@ def main(settings: Settings, model: str) -> int:
     import torch
 
     from workers.device import EXIT_CODE, DeviceLostError
+    from workers.keeping import Keeping
     from workers.loras import Loras
     from workers.models import choose_device, load
     from workers.worker import Worker
@@ -46,7 +47,7 @@ def main(settings: Settings, model: str) -> int:
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     device = choose_device(settings.device)
-    loaded = load(model, device)
+    loaded = load(model, device, keeping=Keeping.of(settings))
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))

@@ -20,13 +20,10 @@ from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
+from workers.keeping import DENOISERS, Keeping, denoiser
 from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
 
 __all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
-
-
-DENOISERS = ("transformer", "unet")
-"""What pipelines call the network that is evaluated at each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,16 @@ def choose_device(wish: str) -> torch.device:
     return device
 
 
-def load(name: str, device: torch.device | None = None, dtype: torch.dtype | None = None) -> LoadedModel:
+def load(
+    name: str, device: torch.device | None = None, dtype: torch.dtype | None = None, keeping: Keeping | None = None
+) -> LoadedModel:
     """Load a model by shipped name, local folder or hub id.
 
     Args:
         name: what to load; of the hub owner/name or owner/name@revision, downloaded where the cache lacks it.
         device: where to; by default the best there is.
         dtype: of its weights; by default float32 on the CPU, bfloat16 elsewhere, float32 for shipped models.
+        keeping: how its weights are kept; as they are by default.
 
     Raises:
         ModelError: there is no such model, its family is unknown, or its weights are pickled, missing or unfit.
@@ -100,23 +100,25 @@ def load(name: str, device: torch.device | None = None, dtype: torch.dtype | Non
             folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **missing
         )
         pipeline.set_progress_bar_config(disable=True)
-        pipeline = pipeline.to(device)
-        family = entry.load_adapter()(pipeline)
-        smaller = {name: entry.load_adapter()(_with(pipeline, name, folder)) for name in smaller_networks(folder)}
+        keeping, adapter = keeping or Keeping(), entry.load_adapter()
+        smaller = {name: _with(pipeline, name, folder) for name in smaller_networks(folder)}
+        for other in smaller.values():
+            keeping.place_network(denoiser(other), device)
+        pipeline = keeping.place(pipeline, device)
+        family, families = adapter(pipeline), {name: adapter(other) for name, other in smaller.items()}
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{name} cannot be loaded: {error}") from error
-    return LoadedModel(card, folder, pipeline, family, dtype, smaller)
+    return LoadedModel(card, folder, pipeline, family, dtype, families)
 
 
 def _with(pipeline: DiffusionPipeline, name: str, folder: Path) -> DiffusionPipeline:
     """The pipeline with one of the model's smaller networks, all other parts shared."""
-    part = next(part for part in DENOISERS if getattr(pipeline, part, None) is not None)
-    own = getattr(pipeline, part)
+    own = denoiser(pipeline)
     network = type(own).from_pretrained(
         folder / SMALLER / name, torch_dtype=own.dtype, use_safetensors=True, local_files_only=True
     )
     other = copy.copy(pipeline)
-    setattr(other, part, network.to(own.device))
+    setattr(other, next(part for part in DENOISERS if getattr(pipeline, part, None) is own), network)
     return other
 
 

@@ -78,14 +78,18 @@ class Networks:
             self._families[self._places[name]].prepare(shape, texts)
 
     def warm_up(self, width: int, height: int) -> None:
-        """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
-        texts = self.own.encode([""])
+        """Draw nothing, so that the first requests do not pay for what libraries set up on first use.
+
+        A compiler looks at a single row apart from any other number of them.
+        """
+        (text,) = self.own.encode([""])
         shape = self.own.latent_shape(width, height)
-        self.prepare(shape, texts, self._places)
-        latent = torch.zeros(1, *shape, device=self.own.device)
-        for family in self._families:
-            family.denoise(latent, torch.ones(1, device=latent.device), texts)
-        self.own.decode(latent)
+        self.prepare(shape, [text], self._places)
+        for rows in (1, 2):
+            latents = torch.zeros(rows, *shape, device=self.own.device)
+            for family in self._families:
+                family.denoise(latents, torch.ones(rows, device=latents.device), [text] * rows)
+        self.own.decode(latents[:1])
 
     def denoise(
         self,

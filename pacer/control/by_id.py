@@ -31,7 +31,8 @@ def by_id(request: BudgetRequest, name: str, registry: Registry, max_steps: int)
     if request.steps is not None and request.steps != entry.steps:
         raise invalid("schedule", f"schedule {name!r} has {entry.steps} steps, the budget says {request.steps}")
     check_steps(entry.steps, max_steps, field="schedule")
-    foreign = schedule.model != request.card.id or not same_weights(schedule, request.card.weights_sha256)
+    card = request.card
+    foreign = schedule.model != card.id or not same_weights(schedule, card.weights_sha256, card.quantization)
     _check_fits(request, name, schedule, foreign=foreign)
     choice = from_entry(schedule, entry)
     beyond = schedule.entry(entry.steps) is None or not covers(schedule, request)

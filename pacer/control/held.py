@@ -62,8 +62,8 @@ def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
     if request.true_cfg_scale != 1:  # nothing was searched with it
         return ()
     wanted = _Wanted(
-        card.id, card.weights_sha256, tuple(card.networks.items()), card.embedded_guidance, bool(request.lora),
-        request.solver, request.guidance_scale, request.width, request.height,
+        card.id, card.weights_sha256, card.quantization, tuple(card.networks.items()), card.embedded_guidance,
+        bool(request.lora), request.solver, request.guidance_scale, request.width, request.height,
     )  # fmt: skip
     return _offers(registry, wanted)
 
@@ -73,6 +73,7 @@ class _Wanted(NamedTuple):
 
     model: str
     weights: str | None
+    quantization: str | None
     networks: tuple[tuple[str, str | None], ...]
     embedded: bool
     adapted: bool
@@ -89,7 +90,7 @@ def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
         Offer(schedule, entry, *_cost(schedule, entry, 1.0 if wanted.embedded else scale))
         for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
         if wanted.solver in (None, schedule.solver)
-        and same_weights(schedule, wanted.weights)
+        and same_weights(schedule, wanted.weights, wanted.quantization)
         and not lacking(schedule, networks)
         and not (wanted.adapted and schedule.networks)  # a LoRA fits the model's own network alone
         and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
@@ -118,7 +119,7 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
         schedule
         for schedule in registry.schedules(request.card.id)
         if request.solver in (None, schedule.solver)
-        and same_weights(schedule, request.card.weights_sha256)
+        and same_weights(schedule, request.card.weights_sha256, request.card.quantization)
         and not schedule.networks
         and (request.allow_interpolated or (covers(schedule, request) and _is_near(schedule, steps)))
     ]
@@ -154,9 +155,9 @@ def covers(schedule: Schedule, request: BudgetRequest) -> bool:
     )
 
 
-def same_weights(schedule: Schedule, weights: str | None) -> bool:
-    """Whether the schedule is for the weights of this hash; a card without one, None, vouches for any."""
-    return weights in (None, schedule.weights_sha256)
+def same_weights(schedule: Schedule, weights: str | None, quantization: str | None) -> bool:
+    """Whether the schedule is for the weights of this hash, quantised so; a card without a hash vouches for any."""
+    return weights in (None, schedule.weights_sha256) and quantization == schedule.quantization
 
 
 def where_it_holds(schedule: Schedule) -> str:

@@ -93,6 +93,34 @@ def test_a_network_that_takes_the_guidance_scale_needs_one_evaluation_a_step(tmp
 
 
 @pytest.mark.parametrize(
+    ("said", "quantization"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bitsandbytes-nf4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "bnb_4bit_quant_type": "fp4"}, "bitsandbytes-int8"),
+        ({"quant_method": "quanto", "weights_dtype": "float8"}, "quanto-float8"),
+        ({"quant_method": "torchao", "quant_type": "int8wo"}, "torchao-int8wo"),
+        ({"quant_method": "torchao", "quant_type": {"default": {}}}, "torchao"),
+        (None, None),
+    ],
+)
+def test_a_quantised_network_is_another_model(
+    tmp_path: Path, said: dict[str, object] | None, quantization: str | None
+) -> None:
+    card = load(put(tmp_path / "mine", changed(SD3, "transformer", quantization_config=said)))
+    assert card.quantization == quantization
+
+
+def test_smaller_networks_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    put(folder, SD3)
+    assert load(str(folder)).networks == {}
+    for name in ("half", "quarter"):
+        (folder / "smaller" / name).mkdir(parents=True)
+        (folder / "smaller" / name / "config.json").write_text("{}")
+    assert load(str(folder)).networks == {"half": None, "quarter": None}
+
+
+@pytest.mark.parametrize(
     ("parts", "native", "multiple", "guidance", "prediction", "sigma_max", "grid"),
     [
         (SD15, 512, 8, 7.5, "epsilon", 14.6146, "karras"),

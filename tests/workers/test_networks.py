@@ -23,6 +23,9 @@ from tests.workers.test_runner import Field, spec
 from workers.engine import Drawn, Engine, Failed
 from workers.families.base import Conditioning
 from workers.families.sd3 import Sd3Family
+from workers.lab.loading import lab_model
+from workers.lab.prompts import ShapesPrompts
+from workers.lab.seeds import seed_set
 from workers.models import ModelError, load, weights_sha256
 from workers.networks import Networks
 from workers.runner import Runner, Spec
@@ -122,11 +125,11 @@ def test_jobs_with_and_without_smaller_networks_are_drawn_together() -> None:
     own, half = Field(), Half()
     engine = Engine(own, slots=4, max_rows=8, best_effort_slack_s=60.0, smaller={"half": half})
     engine.warm_up(64, 64)
-    assert half.rows == [1], "the smaller network is warmed up as well"
+    assert half.rows == [1, 2], "the smaller network is warmed up as well"
     for networks in (["half", "", "half"], ["", "", ""], ["half", "half"]):
         assert engine.admit(claim_with(networks)) is None
     assert [type(one) for one in run(engine)] == [Drawn] * 3
-    assert sum(half.rows) == 1 + 4
+    assert sum(half.rows) == 3 + 4
 
 
 def test_a_worker_without_the_network_says_so_and_draws_the_others() -> None:
@@ -181,3 +184,14 @@ def test_a_pickled_smaller_network_is_refused(two_networks: Path, tmp_path: Path
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(ModelError, match="cannot be loaded"):
         load(str(folder), torch.device("cpu"))
+
+
+def test_the_lab_knows_what_a_smaller_network_costs(two_networks: Path) -> None:
+    model = lab_model(load(str(two_networks), torch.device("cpu")), ShapesPrompts())
+    half = model.smaller["half"]
+    assert 0.2 < half.cost < 0.6
+    assert half.weights_sha256 == weights_sha256(two_networks / "smaller" / "half")
+    problem = model.problem(seed_set(model.prompts, "calibration", 2, 0), guidance_scale=1.5, batch=4)
+    assert problem.costs == {"half": half.cost}
+    x, t, rows = problem.noise, torch.full((2,), 700.0), torch.arange(2)
+    assert not torch.allclose(problem.conditional(x, t, rows), problem.network("half").conditional(x, t, rows))

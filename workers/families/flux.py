@@ -16,6 +16,7 @@ from workers.families.exact_time import ExactTime
 from workers.families.patches import from_patches, latent_sides, to_patches
 from workers.families.pixels import in_whole_levels, paint_scaled
 from workers.families.reading import read_scaled
+from workers.keeping import device_of
 
 STOCK_GUIDANCE = 3.5
 """The scale that the stock pipeline embeds by default."""
@@ -51,7 +52,7 @@ class FluxFamily:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer.eval()
         self._time = ExactTime(self._transformer.time_text_embed)
-        self.device: torch.device = self._transformer.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype
         self._stock_guidance = STOCK_GUIDANCE if self._transformer.config.guidance_embeds else None
 

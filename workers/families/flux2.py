@@ -17,6 +17,7 @@ from workers.families.exact_time import ExactTime
 from workers.families.patches import SIDE, latent_sides
 from workers.families.pixels import in_whole_levels, painted
 from workers.families.reading import as_input, encoded
+from workers.keeping import device_of
 
 STOCK_GUIDANCE = 4.0
 """The scale that the stock pipeline embeds by default."""
@@ -50,7 +51,7 @@ class Flux2Family:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer.eval()
         self._time = ExactTime(self._transformer.time_guidance_embed)
-        self.device: torch.device = self._transformer.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype
         self._stock_guidance = STOCK_GUIDANCE if self._transformer.config.guidance_embeds else None
 

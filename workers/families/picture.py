@@ -11,6 +11,7 @@ from torch import Tensor
 from workers.families.base import classifier_free
 from workers.families.pixels import in_whole_levels, painted
 from workers.families.reading import as_input, encoded
+from workers.keeping import device_of
 
 
 class PictureFamily:
@@ -28,7 +29,7 @@ class PictureFamily:
     def __init__(self, pipeline: DiffusionPipeline, network: ModelMixin) -> None:
         self._pipeline = pipeline
         self._network = network.eval()
-        self.device: torch.device = self._network.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._network.dtype
         self._channels = int(pipeline.vae.config.latent_channels)
         taken = self._network.config.in_channels

@@ -16,6 +16,7 @@ from workers.families.exact_time import ExactTime
 from workers.families.patches import from_patches, latent_sides, to_patches
 from workers.families.pixels import in_whole_levels, painted
 from workers.families.reading import as_input, encoded
+from workers.keeping import device_of
 
 STOCK_TEXT_TOKENS = 512
 """Where the stock pipeline cuts a prompt."""
@@ -40,7 +41,7 @@ class QwenImageFamily:
         if self._transformer.config.guidance_embeds:
             raise ValueError("the network takes the guidance scale as an input (guidance_embeds), which is not served")
         self._time = ExactTime(self._transformer.time_text_embed)
-        self.device: torch.device = self._transformer.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype
 
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from workers.families.base import classifier_free
 from workers.families.folded_text import STOCK_ZERO_TOKENS, FoldedTextProcessor
 from workers.families.pixels import in_whole_levels, paint_scaled
 from workers.families.reading import read_scaled
+from workers.keeping import device_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Sd3Family:
     def __init__(self, pipeline: StableDiffusion3Pipeline) -> None:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer.eval()
-        self.device: torch.device = self._transformer.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype
         # Without T5 the stock text ends in 256 zero vectors; one that counts as 256 gives the same picture.
         self._text_length = STOCK_ZERO_TOKENS

@@ -14,6 +14,7 @@ from workers.families.base import classifier_free
 from workers.families.patches import latent_sides
 from workers.families.pixels import in_whole_levels, paint_scaled
 from workers.families.reading import read_scaled
+from workers.keeping import device_of
 
 ZImageText = Float[Tensor, "_ width"]
 """A prompt for the transformer: its token states, as many as it has."""
@@ -29,7 +30,7 @@ class ZImageFamily:
     def __init__(self, pipeline: ZImagePipeline) -> None:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer.eval()
-        self.device: torch.device = self._transformer.device
+        self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype
 
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:

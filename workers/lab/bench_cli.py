@@ -119,6 +119,8 @@ def _valid(schedules: tuple[Schedule, ...], model: LabModel, scale: float) -> tu
 def _problem(schedule: Schedule, model: LabModel, scale: float) -> str | None:
     if schedule.weights_sha256 != model.weights_sha256:
         return "it was searched on other weights"
+    if schedule.quantization != model.quantization:
+        return f"it was searched with weights quantised as {schedule.quantization}, these are {model.quantization}"
     if schedule.prediction != "flow":
         return f"its tables are over {schedule.prediction} outputs, methods are compared on flows"
     networks = {name: network.weights_sha256 for name, network in model.smaller.items()}

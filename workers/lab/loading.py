@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor
 
 from pacer.derived_card import SMALLER
+from pacer.models import as_kept, require_teacher
 from pacer.models import load as load_card
-from pacer.models import require_teacher
 from pacer.settings import Settings
 from schedules.search.problem import Field
 from schedules.table import FloatArray
 from workers.families.base import Family, Painter
+from workers.keeping import Keeping
 from workers.lab.flops import forward_flops
 from workers.lab.model import LabModel, LabNetwork, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
@@ -41,9 +43,10 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     require_teacher(load_card(name))
-    loaded = load(name, choose_device(settings.device))
+    loaded = load(name, choose_device(settings.device), keeping=Keeping.of(settings))
     if loaded.card.prediction != "flow":
         raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
+    loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts))
 
 
@@ -59,6 +62,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         name=loaded.id,
         revision=loaded.card.revision,
         weights_sha256=weights_sha256(loaded.folder),
+        quantization=loaded.card.quantization,
         dtype=str(loaded.dtype).removeprefix("torch."),
         size=(width, height),
         guidance_scale=loaded.card.guidance_scale,

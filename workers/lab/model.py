@@ -48,6 +48,7 @@ class LabModel:
         name: its id in the registry.
         revision: of its weights, if it has one.
         weights_sha256: hash of its weights, hex.
+        quantization: how its weights are quantised; None where they are not.
         dtype: in which the network computes, "float32" for instance.
         size: width and height in pixels.
         guidance_scale: the scale of a request that names none.
@@ -80,6 +81,7 @@ class LabModel:
     negative_field: FieldMaker | None = None
     paint: Callable[[Tensor], Tensor] | None = None
     combine: Combine = classifier_free
+    quantization: str | None = None
     smaller: Mapping[str, LabNetwork] = dataclasses.field(default_factory=dict)
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:

@@ -450,3 +450,15 @@ def test_curves_for_a_smaller_network_are_not_interpolated() -> None:
     registry = Registry.of([sized(6, 30.0)])
     made, _ = plan(ask(card=with_half(None), steps=7, allow_interpolated=True), registry, None)
     assert made.schedule == CARD.grid
+
+
+def test_schedules_are_for_weights_that_are_quantised_alike() -> None:
+    kept = CARD.model_copy(update={"quantization": "float8"})
+    registry = Registry.of([schedule("euler", {6: 24.0}), schedule("ab2", {6: 20.0}, quantization="float8")])
+    assert plan(ask(steps=6), registry, None)[0].schedule == "shapes-64/euler/6"
+    assert plan(ask(steps=6, card=kept), registry, None)[0].schedule == "shapes-64/ab2/6"
+    with pytest.raises(PacerError, match="other weights"):
+        plan(ask(card=kept, schedule="shapes-64/euler/6"), registry, None)
+    foreign, _ = plan(ask(card=kept, schedule="shapes-64/euler/6", allow_other_model=True), registry, None)
+    assert foreign.other_model
+    assert foreign.predicted_quality_db is None

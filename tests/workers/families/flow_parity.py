@@ -20,6 +20,7 @@ from schedules.compile import compile_table
 from workers.families.base import Family, hand_over_guidance
 from workers.families.patches import from_patches
 from workers.families.registry import family_entry
+from workers.networks import Networks
 from workers.runner import Runner, Spec
 
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -140,7 +141,7 @@ class Stock:
 
 def draw_together(family: Family, chosen: Sequence[Wish], slots: int = SLOTS) -> list[Tensor]:
     """Two requests join at each turn while there is room; all that are there step together."""
-    runner, waiting = Runner(family, slots=slots), list(enumerate(chosen))
+    runner, waiting = Runner(Networks(family, max_rows=64), slots=slots), list(enumerate(chosen))
     left: dict[str, int] = {}
     latents: dict[str, Tensor] = {}
     while waiting or left:

@@ -24,6 +24,7 @@ from schedules.probe import probe
 from schedules.table import Prediction, Table
 from workers.families.base import Family
 from workers.families.registry import family_entry
+from workers.networks import Networks
 from workers.runner import Runner, Spec
 
 SOLVERS = ("euler", "dpmpp-2m", "unipc-2")
@@ -132,7 +133,7 @@ def sampler_of(wish: Wish, scheduler: object) -> Sampler:
 
 def draw_together(family: Family, chosen: Sequence[Wish], tables: Sequence[Table], size: tuple[int, int]) -> Tensor:
     """Requests join whenever a slot is free, so that all are at different steps; the last latents, in order."""
-    runner, waiting = Runner(family, SLOTS), list(range(len(chosen)))
+    runner, waiting = Runner(Networks(family, max_rows=64), SLOTS), list(range(len(chosen)))
     left: dict[str, int] = {}
     latents: dict[int, Tensor] = {}
     while waiting or left:

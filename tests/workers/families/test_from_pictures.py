@@ -33,6 +33,7 @@ from tests.workers.families import (
 from tests.workers.families.flow_parity import Stock
 from tests.workers.families.parity import adapted, load_stock, quiet
 from workers.families.base import Family, hand_over_guidance
+from workers.networks import Networks
 from workers.pictures import read_picture
 from workers.runner import Runner, Spec
 
@@ -100,7 +101,7 @@ def draw_together(
     family: Family, wishes: Sequence[Wish], tables: Sequence[Table], size: tuple[int, int]
 ) -> list[Tensor]:
     """All are admitted at once, and step together until each is done."""
-    runner, shape = Runner(family, len(wishes)), family.latent_shape(*size)
+    runner, shape = Runner(Networks(family, max_rows=64), len(wishes)), family.latent_shape(*size)
     left: dict[str, int] = {}
     for place, (wish, table) in enumerate(zip(wishes, tables, strict=True)):
         texts = [*family.encode([wish.prompt]), *family.encode([wish.negative], negative=True)]

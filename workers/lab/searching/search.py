@@ -79,7 +79,7 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
         revision=model.revision,
         weights_sha256=model.weights_sha256,
         dtype=model.dtype,
-        quantization=None,
+        quantization=model.quantization,
         prediction="flow",
         networks=_networks(run, entries),
         solver=request.solver,

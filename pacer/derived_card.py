@@ -97,9 +97,15 @@ def _quantization(network: Config) -> str | None:
     if not isinstance(said, dict):
         return None
     four_bits = "bnb_4bit_quant_type" if said.get("load_in_4bit") else ""
-    kinds = [said.get(name) for name in ("quant_type", "weights_dtype", four_bits)]
+    kinds = [_kind(said.get(name)) for name in ("quant_type", "weights_dtype", four_bits)]
     kind = next((kind for kind in kinds if isinstance(kind, str)), "int8" if said.get("load_in_8bit") else "")
     return f"{said.get('quant_method', 'unknown')}{kind and '-'}{kind}"
+
+
+def _kind(said: Any) -> Any:
+    """Torchao's kind stands in a record of its own: {"default": {"_type": "Int8WeightOnlyConfig", ...}}."""
+    inner = said.get("default") if isinstance(said, dict) else None
+    return inner.get("_type") if isinstance(inner, dict) else said
 
 
 def smaller_networks(folder: Path) -> tuple[str, ...]:

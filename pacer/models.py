@@ -267,8 +267,16 @@ def find(name: str, settings: Settings) -> ModelCard:
 
 
 def as_kept(card: ModelCard, settings: Settings) -> ModelCard:
-    """The card of a model whose weights workers keep as the settings say."""
-    return card if settings.weights == "plain" else card.model_copy(update={"quantization": settings.weights})
+    """The card of a model whose weights workers keep as the settings say.
+
+    Raises:
+        CardError: they are quantised already.
+    """
+    if settings.weights == "plain":
+        return card
+    if card.quantization is not None:
+        raise CardError(f"{card.id} is quantised already ({card.quantization}); leave out PACER_WEIGHTS")
+    return card.model_copy(update={"quantization": settings.weights})
 
 
 def source_of(name: str | None, settings: Settings) -> str:

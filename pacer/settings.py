@@ -90,10 +90,10 @@ class Settings(BaseSettings):
         default="balanced", description="Which of a worker's requests step first when not all fit into one batch."
     )
     degrade_at: float = Field(
-        default=0.5,
+        default=0.35,
         gt=0,
         le=1,
-        description="Share of the workers' time from which on requests that accept fewer steps do not get the most.",
+        description="Share of what may be promised from which on requests that accept fewer steps do not get the most.",
     )
     aging_s: float = Field(
         default=30.0, gt=0, description="Seconds after which a request in a worker no longer waits for the policy."

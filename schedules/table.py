@@ -62,6 +62,8 @@ class Table:
             state: the first before evaluation 1, the second before evaluation 2, and so on.
         original: of a table with blends, the given picture at the noise level of each row, as weights of the starting
             noise and of the image, the first two base latents, shape (E + 1, 2), float64.
+        networks: the name of the network that each row is evaluated with, OWN for the model's own, length E; empty
+            where that is so for all.
 
     Raises:
         TableError: a field has the wrong shape, is not finite, or breaks the triangle.

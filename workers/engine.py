@@ -275,11 +275,11 @@ class Engine:
         if batch and self._stepped_s is not None:
             self.speed.paused(started - self._stepped_s)
         rows = sum(request.next_rows for request in batch)
-        splits = self._networks.splits
+        splits, mixes = self._networks.splits, self._runner.mixes([request.id for request in batch])
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
         self._stepped_s = started + seconds if batch else None
-        if batch and splits == self._networks.splits:
+        if batch and splits == self._networks.splits and not mixes:  # the line is that of the model's own network
             self.speed.stepped(seconds, rows)
         stepped = [request.id for request in batch if request.id in self._held]
         for job_id in stepped:

@@ -141,6 +141,10 @@ class Runner:
         finite = torch.isfinite(outputs).flatten(1).all(dim=1).tolist()
         return frozenset(name for name, good in zip(request_ids, finite, strict=True) if not good)
 
+    def mixes(self, request_ids: Sequence[str]) -> bool:
+        """Whether any of these requests steps with another network than the model's own now."""
+        return bool(request_ids) and bool(self._at(request_ids)[3].networks.any())
+
     def _at(self, request_ids: Sequence[str]) -> tuple[list[_Seat], _Room, NDArray[np.int64], Rows]:
         seats = [self._seats[request_id] for request_id in request_ids]
         room = self._rooms[seats[0].spec.shape]

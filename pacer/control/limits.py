@@ -68,7 +68,7 @@ class Limits:
         quality: least share of the teacher's quality that was shown, 0 to 1: the low end of its interval.
         forecast: what `latency_s` is reckoned with; without it, it bounds nothing.
         images: how many are asked for together.
-        degrade_at: share of the workers' time from which on the most steps are not given, where fewer will do.
+        degrade_at: share of what may be promised from which on the most steps are not given, where fewer will do.
     """
 
     steps: tuple[int, int]
@@ -112,7 +112,7 @@ class Limits:
         return max(known.promise.late_s(turns, evaluations, self.images))
 
     def _spared(self, steps: int) -> float:
-        """Share of the workers' time that so many steps leave to others, more the further they are above the least."""
+        """Share of what may be promised that so many steps leave to others: more, the more they are above the least."""
         least, most = self.steps
         return (1 - self.degrade_at) * math.log(steps / least) / math.log(most / least) if most > least else 0.0
 

@@ -39,7 +39,7 @@ def plan(
         forecast: what workers measured, and how long the wait is; None before they have measured.
         default_steps: the budget of a request that bounds nothing from above; a distilled model has its own.
         max_steps: the largest budget allowed.
-        degrade_at: share of the workers' time from which on requests that accept fewer steps do not get the most.
+        degrade_at: share of what may be promised from which on requests that accept fewer steps do not get the most.
 
     Raises:
         PacerError: invalid_request, schedule_not_found or schedule_mismatch, naming the field and what is allowed;

@@ -90,15 +90,15 @@ class Promise:
             turns: network calls of an image.
             forwards: in them together.
             images: how many.
-            spared: share of the time that is left to others; none where there are no others.
+            spared: share of what may be promised that is left to others; none where there are no others.
         """
-        share = _FULL - spared if self._shared else 1.0
+        share = _FULL * (1 - spared) if self._shared else 1.0
         asked = _Asked(turns, forwards, images)
         return self._own_late_s(asked, share), self._later_late_s(asked, share)
 
     def holds(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> bool:
         """Whether nobody would be late; arguments as for `late_s`."""
-        share = _FULL - spared if self._shared else 1.0
+        share = _FULL * (1 - spared) if self._shared else 1.0
         asked = _Asked(turns, forwards, images)
         return self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share) <= 0
 

@@ -99,6 +99,10 @@ def test_a_network_that_takes_the_guidance_scale_needs_one_evaluation_a_step(tmp
         ({"quant_method": "bitsandbytes", "load_in_8bit": True, "bnb_4bit_quant_type": "fp4"}, "bitsandbytes-int8"),
         ({"quant_method": "quanto", "weights_dtype": "float8"}, "quanto-float8"),
         ({"quant_method": "torchao", "quant_type": "int8wo"}, "torchao-int8wo"),
+        (
+            {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig", "_version": 1}}},
+            "torchao-Int8WeightOnlyConfig",
+        ),
         ({"quant_method": "torchao", "quant_type": {"default": {}}}, "torchao"),
         (None, None),
     ],

@@ -12,7 +12,7 @@ from diffusers.hooks import HookRegistry
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pacer.models import ModelCard, as_kept, served
+from pacer.models import CardError, as_kept, served
 from pacer.models import load as load_card
 from pacer.settings import Settings
 from workers.caching_hooks import refuse_caching_hooks
@@ -104,4 +104,5 @@ def test_quantised_weights_are_another_model_to_the_registry() -> None:
     kept = served(Settings(weights="float8"))["shapes-64"]
     assert kept == card.model_copy(update={"quantization": "float8"})
     assert as_kept(card, Settings()) is card
-    assert isinstance(kept, ModelCard)
+    with pytest.raises(CardError, match="quantised already"):
+        as_kept(kept, Settings(weights="float8"))

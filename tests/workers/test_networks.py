@@ -132,6 +132,16 @@ def test_jobs_with_and_without_smaller_networks_are_drawn_together() -> None:
     assert sum(half.rows) == 3 + 4
 
 
+def test_turns_with_a_smaller_network_teach_nothing_of_the_models_own_speed() -> None:
+    engine = Engine(Field(), slots=4, max_rows=8, best_effort_slack_s=60.0, smaller={"half": Half()})
+    assert engine.admit(claim_with(["half", "half"])) is None
+    run(engine)
+    assert engine.speed.snapshot() is None
+    assert engine.admit(claim_with(["", "half"])) is None
+    run(engine)
+    assert engine.speed.snapshot() is not None
+
+
 def test_a_worker_without_the_network_says_so_and_draws_the_others() -> None:
     engine = Engine(Field(), slots=4, max_rows=8, best_effort_slack_s=60.0)
     failed = engine.admit(claim_with(["half"]))

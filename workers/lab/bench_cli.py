@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pacer.control.networks import lacking
 from pacer.settings import Settings
 from schedules.artefact import Schedule
 from schedules.registry import Registry
@@ -18,6 +17,7 @@ from workers.lab.comparing.rows import write_rows
 from workers.lab.comparing.run import Comparing
 from workers.lab.comparing.show import plot_rows, print_evaluations, print_rows
 from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
 from workers.lab.searching.request import parse_budgets
@@ -117,15 +117,10 @@ def _valid(schedules: tuple[Schedule, ...], model: LabModel, scale: float) -> tu
 
 
 def _problem(schedule: Schedule, model: LabModel, scale: float) -> str | None:
-    if schedule.weights_sha256 != model.weights_sha256:
-        return "it was searched on other weights"
-    if schedule.quantization != model.quantization:
-        return f"it was searched with weights quantised as {schedule.quantization}, these are {model.quantization}"
+    if wrong := misfit(schedule, model):
+        return wrong
     if schedule.prediction != "flow":
         return f"its tables are over {schedule.prediction} outputs, methods are compared on flows"
-    networks = {name: network.weights_sha256 for name, network in model.smaller.items()}
-    if missing := lacking(schedule, networks):
-        return f"it has rows for the network {missing[0]!r}, which the model has not, or with other weights"
     width, height = model.size
     if not schedule.valid_for.covers(width=width, height=height, guidance_scale=scale):
         low, high = schedule.valid_for.guidance_scale

@@ -20,6 +20,7 @@ from workers.lab.export import export
 from workers.lab.listing import list_schedules
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
 from workers.lab.remeasure import measure
@@ -192,8 +193,8 @@ def _start(path: Path | None, lab: LabModel) -> Schedule | None:
     if path is None:
         return None
     schedule = read(path)
-    if schedule.weights_sha256 != lab.weights_sha256:
-        raise ValueError(f"start: {path} is for other weights, of {schedule.model}, than those of {lab.name}")
+    if wrong := misfit(schedule, lab):
+        raise ValueError(f"start: {path} is not for {lab.name}: {wrong}")
     return schedule
 
 
@@ -260,6 +261,6 @@ def _change(schedule: Schedule, settings: Settings, prompts: Path | None, store:
     lab = open_model(served_as(schedule.model, settings), settings, prompts)
     guidance = float(schedule.provenance.parameters["guidance_scale"])
     seeds = seed_set(lab.prompts, "held-out", _CURVE_SEEDS, 0)
-    key = {"curve": lab.weights_sha256, "prompts": seeds.prompts_sha256, "guidance_scale": guidance}
+    key = {**lab.identity, "curve": lab.weights_sha256, "prompts": seeds.prompts_sha256, "guidance_scale": guidance}
     problem = lab.problem(seeds, guidance_scale=guidance, batch=_CURVE_SEEDS)
     return LocalChange.of(store.teacher(key, lab.device, lambda: run_teacher(problem, _CURVE_STEPS)))

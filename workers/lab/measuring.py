@@ -12,6 +12,7 @@ from torch import Tensor
 
 from schedules.evidence import Figure
 from schedules.search.evaluate import bootstrap, bootstrap_ratio, seed_errors, ssim
+from schedules.search.method import Sampler
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout
 from schedules.table import FloatArray
@@ -71,7 +72,9 @@ class Measurer:
             ValueError: a result is not finite.
         """
         judged = scored and self._stand.subject.model.score is not None
-        key = {**self._stand.key, "candidate": packed(candidate), "judged": judged}
+        networks = candidate.table.networks if isinstance(candidate, Sampler) else ()
+        named = self._stand.subject.model.identity_of(networks)
+        key = {**self._stand.key, **named, "candidate": packed(candidate), "judged": judged}
         name = repr((key["candidate"], judged))
         again = self._fresh and name not in self._again
         self._again.add(name)

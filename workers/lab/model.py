@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +83,18 @@ class LabModel:
     combine: Combine = classifier_free
     quantization: str | None = None
     smaller: Mapping[str, LabNetwork] = dataclasses.field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What names all that is kept on disk of this model; how it is quantised only where it is."""
+        bits = {} if self.quantization is None else {"quantization": self.quantization}
+        return {"weights": self.weights_sha256, "dtype": self.dtype, "device": self.device.type, **bits}
+
+    def identity_of(self, networks: Iterable[str]) -> dict[str, object]:
+        """The same of the smaller networks among some names; nothing where there are none."""
+        named = sorted(set(networks) & self.smaller.keys())
+        known = {name: [self.smaller[name].weights_sha256, self.smaller[name].cost] for name in named}
+        return {"networks": known} if known else {}
 
     def problem(self, seeds: SeedSet, *, guidance_scale: float, batch: int) -> SearchProblem:
         """The seeds as the search sees them; noise is drawn on the CPU, so that a seed is the same everywhere."""

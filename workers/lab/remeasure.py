@@ -15,6 +15,7 @@ from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.method import Sampler
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
 from workers.lab.progress import progress_bar
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest
@@ -38,8 +39,8 @@ def measure(
     settings: Settings = context.obj
     schedule = _find(Registry.load(registry, settings.registry_dir), artefact)
     lab = open_model(served_as(schedule.model, settings), settings, prompts)
-    if schedule.weights_sha256 != lab.weights_sha256:
-        raise ValueError(f"{artefact}: was optimised on other weights of {schedule.model}")
+    if wrong := misfit(schedule, lab):
+        raise ValueError(f"{artefact}: {wrong}")
     console = Console()
     with progress_bar(console) as progress:
         meter = Meter(progress)

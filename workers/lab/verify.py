@@ -17,6 +17,7 @@ from schedules.registry import Registry
 from schedules.search.method import Sampler
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
 from workers.lab.searching.evidence import Evidences
@@ -75,12 +76,12 @@ def verify_entry(
         seed_offset: the first of them.
 
     Raises:
-        ValueError: the entry claims nothing, or the model has other weights.
+        ValueError: the entry claims nothing, or is for another model.
     """
     if entry.evidence is None:
         raise ValueError(f"{schedule.entry_id(entry.steps)}: has no evidence, so there is nothing to verify")
-    if schedule.weights_sha256 != lab.weights_sha256:
-        raise ValueError(f"{schedule.entry_id(entry.steps)}: was optimised on other weights of {schedule.model}")
+    if wrong := misfit(schedule, lab):
+        raise ValueError(f"{schedule.entry_id(entry.steps)}: {wrong}")
     request = SearchRequest(
         schedule.solver,
         (entry.steps,),

@@ -113,7 +113,7 @@ def _loss(student: SD3Transformer2DModel, teacher: FlowModel, batch: tuple[Tenso
 def error(
     student: SD3Transformer2DModel, teacher: FlowModel, pool: Pool, recipe: FlowRecipe, device: torch.device
 ) -> float:
-    """The student's squared error in the velocity, of the velocity's own mean square, on noise it never saw."""
+    """The student's squared error in the velocity, of the velocity's own mean square, on noise that it never saw."""
     nothing = tokenize(build_tokenizer(), [""]).to(device)
     off, size = 0.0, 0.0
     for number in range(-(-_JUDGED // recipe.batch_size)):

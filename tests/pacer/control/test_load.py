@@ -106,7 +106,7 @@ def test_what_is_left_to_others_is_left_only_where_there_are_any() -> None:
     spared = {"spared": 0.4}
     assert promised_for(load({}), 1.0).late_s(8, 16, **spared) == promised_for(load({}), 1.0).late_s(8, 16)
     busy = promised_for(load({slot(0.5): 8, slot(0.5, "n"): 1}), 1.0)
-    assert busy.late_s(8, 16, **spared)[0] == pytest.approx(busy.late_s(8, 16)[0] + 0.4)
+    assert busy.late_s(8, 16, **spared)[0] == pytest.approx(busy.late_s(8, 16)[0] + 0.4 * 0.75)
 
 
 def test_far_deadlines_share_wider_slots_and_are_never_taken_for_later() -> None:

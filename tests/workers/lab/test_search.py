@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedules.artefact import LEARNED, StoredTable, parse
+from schedules.artefact import LEARNED, SmallerNetwork, StoredTable, parse
 from schedules.grids import uniform
 from schedules.search.analytic import gaussian_mixture
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from schedules.search.rollout import roll_out
+from tests.workers.lab.conftest import mixture_field
 from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
 from workers.lab.model import LabModel, LabNetwork
 from workers.lab.searching.found import Found
 from workers.lab.searching.request import LEARNED_BASELINES, Measure, SearchRequest
@@ -241,3 +243,51 @@ def test_placement_that_cannot_be_is_refused(
 def test_a_smaller_network_needs_placement(request_: SearchRequest) -> None:
     with pytest.raises(ValueError, match="smaller: needs placement"):
         replace(request_, solver=LEARNED, baselines=("euler uniform",), smaller="half")
+
+
+def test_what_is_gone_on_from_keeps_the_networks_of_its_other_entries(
+    model: LabModel, request_: SearchRequest, tmp_path: Path
+) -> None:
+    half = LabNetwork("1" * 64, 0.25, mixture_field, mixture_field)
+    two, store = replace(model, smaller={"half": half}), LabStore(tmp_path / "lab")
+    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=("euler shift3",))
+    begun = search_schedule(SearchRun(two, request, store, Meter()))
+    entries = list(begun.entries)
+    assert entries[1].table is not None
+    small = entries[1].table.model_copy(update={"networks": ("half", "")})
+    entries[1] = entries[1].model_copy(update={"table": small})
+    networks = {"half": SmallerNetwork(weights_sha256="1" * 64, cost=0.25)}
+    start = begun.model_copy(update={"entries": tuple(entries), "networks": networks})
+    again = replace(request, budgets=(1,), seed_offset=500, start=start)
+    found = search_schedule(SearchRun(two, again, store, Meter()))
+    assert found.networks == networks
+    assert found.entries[1].table == small
+
+
+def test_what_is_kept_of_a_model_is_kept_of_these_very_weights(model: LabModel, request_: SearchRequest) -> None:
+    float8 = replace(model, quantization="float8")
+    assert float8.identity != model.identity
+    halves = [
+        replace(model, smaller={"half": LabNetwork(sha * 64, 0.25, mixture_field, mixture_field)}) for sha in "12"
+    ]
+    assert halves[0].identity_of(("half", "")) != halves[1].identity_of(("half", ""))
+    assert halves[0].identity_of(("",)) == {} == model.identity_of(("half",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights_sha256": "5" * 64}, "other weights"),
+        ({"quantization": "float8"}, "quantised as float8, these are none"),
+        ({"networks": {"half": SmallerNetwork(weights_sha256="1" * 64, cost=0.5)}}, "rows for the network 'half'"),
+    ],
+)
+def test_a_schedule_of_another_model_is_told_from_its_own(
+    bench_of: MakeBench, request_: SearchRequest, changes: dict[str, object], message: str
+) -> None:
+    run = bench_of(replace(request_, budgets=(1,)))
+    schedule = search_schedule(run)
+    assert misfit(schedule, run.model) is None
+    wrong = misfit(schedule.model_copy(update=changes), run.model)
+    assert wrong is not None
+    assert message in wrong

@@ -121,9 +121,7 @@ class Comparison:
         model, request = self.subject.model, self.request
         seeds = self.held_out if split == "held-out" else self.calibration
         return {
-            "weights": model.weights_sha256,
-            "dtype": model.dtype,
-            "device": model.device.type,
+            **model.identity,
             "split": split,
             "seeds": [seeds.offset, len(seeds.prompts)],
             "prompts": seeds.prompts_sha256,

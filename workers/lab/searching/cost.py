@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from schedules.search.pacer_options import Outlay
-from schedules.search.pattern import Pattern, starting_patterns
+from schedules.search.pattern import Pattern, Smaller, starting_patterns
 from workers.lab.searching.guidance import SEEDS, tried
 from workers.lab.searching.run import SearchRun
 
@@ -63,10 +63,14 @@ def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:
 def _placed_cost(run: SearchRun, evaluations: int) -> float:
     """Patterns on a few seeds, derivatives, and the steps that validation tries; all in forwards."""
     placing = run.placing
-    patterns = len(starting_patterns(evaluations)) + placing.moves + placing.starts * (len(placing.shifts) - 1)
+    smaller = None if placing.smaller is None else Smaller(placing.smaller, run.model.smaller[placing.smaller].cost)
+    begun = starting_patterns(evaluations, smaller)
+    patterns = len(begun) + placing.moves + placing.starts * (len(placing.shifts) - 1)
     screened = evaluations * patterns * (placing.fit_seeds + placing.screen)
     tried = (len(placing.newton.dampings) + 1) * (placing.starts + len(placing.measured))
-    derivatives = Pattern(evaluations, ()).derivatives * sum(placing.measured) * placing.starts
+    derivatives = (
+        max(each.derivatives for each in (*begun, Pattern(evaluations, ()))) * sum(placing.measured) * placing.starts
+    )
     finish = evaluations * placing.newton.finish(run.request.seeds, run.request.validation)
     return float(screened + min(placing.spend, derivatives) + evaluations * run.request.validation * tried + finish)
 

@@ -52,7 +52,8 @@ class PlacedSearch:
 
         # Neither other budgets nor the evidence change what is found.
         asked = repr(replace(request, budgets=(evaluations,), held_out=1, guidance_range=None))
-        key = {**run.key, "request": asked, "placing": repr(run.placing)}
+        named = run.model.identity_of(() if request.smaller is None else (request.smaller,))
+        key = {**run.key, **named, "request": asked, "placing": repr(run.placing)}
         return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))
 
 

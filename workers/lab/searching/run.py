@@ -138,9 +138,7 @@ class SearchRun:
         seeds = seed_set(model.prompts, name, count, request.seed_offset)
         problem = self.meter.watch(model.problem(seeds, guidance_scale=request.guidance_scale, batch=request.batch))
         key: dict[str, object] = {
-            "weights": model.weights_sha256,
-            "dtype": model.dtype,
-            "device": model.device.type,
+            **model.identity,
             "seeds": [seeds.offset, count],
             "prompts": seeds.prompts_sha256,
             "guidance_scale": request.guidance_scale,

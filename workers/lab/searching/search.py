@@ -72,6 +72,7 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
     model, request, failures = run.model, run.request, list[str]()
     run.meter.stage("guidance range", range_cost(run, found))
     scales = holding_range(run, found, failures.append)
+    entries = _merged(request.start, entries)
     width, height = model.size
     return Schedule(
         format="pacer-schedule/1",
@@ -91,7 +92,7 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
             guidance_scale=scales,
         ),
         provenance=_provenance(run, found, failures),
-        entries=_merged(request.start, entries),
+        entries=entries,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Lora, TableMessage
+from pacer.models import CARD_NAME
 from pacer.models import load as load_card
 from schedules.table import TableError
 from tests.workers.conftest import load_stock
@@ -163,6 +164,7 @@ def test_no_lora_fits_a_smaller_network() -> None:
 def two_networks(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two") / "model"
     shutil.copytree(tiny_folder, folder)
+    (folder / CARD_NAME).unlink(missing_ok=True)  # other tests may have given the tiny model one
     torch.manual_seed(5)
     build_transformer(width=32, layers=2).save_pretrained(folder / "smaller" / "half")
     return folder

@@ -10,8 +10,7 @@ from diffusers import DiffusionPipeline, ModelMixin
 
 from pacer.settings import Settings
 
-DENOISERS = ("transformer", "unet")
-"""What pipelines call the network that is evaluated at each step."""
+_DENOISERS = ("transformer", "unet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Keeping:
         self.place_network(denoiser(pipeline), device)
         if not self.offloaded:
             return pipeline.to(device)
-        placed = next(part for part in DENOISERS if getattr(pipeline, part, None) is denoiser(pipeline))
+        placed = denoiser_name(pipeline)
         pipeline.enable_group_offload(
             onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda", exclude_modules=placed
         )
@@ -76,9 +75,14 @@ class Keeping:
             network.compile(dynamic=True)
 
 
+def denoiser_name(pipeline: DiffusionPipeline) -> str:
+    """What a pipeline calls the network that is evaluated at each step."""
+    return next(part for part in _DENOISERS if getattr(pipeline, part, None) is not None)
+
+
 def denoiser(pipeline: DiffusionPipeline) -> ModelMixin:
-    """The network of a pipeline that is evaluated at each step."""
-    network: ModelMixin = next(found for part in DENOISERS if (found := getattr(pipeline, part, None)) is not None)
+    """That network."""
+    network: ModelMixin = getattr(pipeline, denoiser_name(pipeline))
     return network
 
 

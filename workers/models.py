@@ -20,7 +20,7 @@ from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
-from workers.keeping import DENOISERS, Keeping, denoiser
+from workers.keeping import Keeping, denoiser, denoiser_name
 from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
 
 __all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
@@ -118,7 +118,7 @@ def _with(pipeline: DiffusionPipeline, name: str, folder: Path) -> DiffusionPipe
         folder / SMALLER / name, torch_dtype=own.dtype, use_safetensors=True, local_files_only=True
     )
     other = copy.copy(pipeline)
-    setattr(other, next(part for part in DENOISERS if getattr(pipeline, part, None) is own), network)
+    setattr(other, denoiser_name(pipeline), network)
     return other
 
 

@@ -143,7 +143,8 @@ class Runner:
 
     def mixes(self, request_ids: Sequence[str]) -> bool:
         """Whether any of these requests steps with another network than the model's own now."""
-        return bool(request_ids) and bool(self._at(request_ids)[3].networks.any())
+        named = [name for name in request_ids if self._seats[name].spec.table.networks]
+        return bool(named) and bool(self._at(named)[3].networks.any())
 
     def _at(self, request_ids: Sequence[str]) -> tuple[list[_Seat], _Room, NDArray[np.int64], Rows]:
         seats = [self._seats[request_id] for request_id in request_ids]

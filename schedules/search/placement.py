@@ -181,9 +181,8 @@ class PlacementSearch:
         best = min((tried(pattern) for pattern in patterns), key=lambda each: each.error)
         most = len(known) + self._options.moves
         while True:
-            fresh = [pattern for pattern in best.pattern.neighbours(evaluations) if pattern not in known][
-                : most - len(known)
-            ]
+            unknown = [pattern for pattern in best.pattern.neighbours(evaluations) if pattern not in known]
+            fresh = unknown[: most - len(known)]
             better = min([best, *(tried(pattern) for pattern in fresh)], key=lambda each: each.error)
             if better is best:
                 return sorted(known.values(), key=lambda each: each.error)

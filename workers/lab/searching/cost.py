@@ -68,9 +68,8 @@ def _placed_cost(run: SearchRun, evaluations: int) -> float:
     patterns = len(begun) + placing.moves + placing.starts * (len(placing.shifts) - 1)
     screened = evaluations * patterns * (placing.fit_seeds + placing.screen)
     tried = (len(placing.newton.dampings) + 1) * (placing.starts + len(placing.measured))
-    derivatives = (
-        max(each.derivatives for each in (*begun, Pattern(evaluations, ()))) * sum(placing.measured) * placing.starts
-    )
+    dearest = max(each.derivatives for each in (*begun, Pattern(evaluations, ())))
+    derivatives = dearest * sum(placing.measured) * placing.starts
     finish = evaluations * placing.newton.finish(run.request.seeds, run.request.validation)
     return float(screened + min(placing.spend, derivatives) + evaluations * run.request.validation * tried + finish)
 

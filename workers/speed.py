@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pacer.control.turns import Gaps, TurnCost
+from pacer.control.turns import Gaps, Overruns, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
@@ -76,6 +76,8 @@ class SpeedMeter:
         self._max_rows = max_rows
         self._turns = TurnFit()
         self._gaps = Gaps()
+        self._overruns = Overruns()
+        self._pause_s = 0.0  # before the turn under way
         self._encode: float | None = None
         self._decode: float | None = None
         self._deliver: float | None = None
@@ -83,14 +85,18 @@ class SpeedMeter:
     @property
     def cost(self) -> TurnCost:
         """Predicted seconds of a turn, with what comes before the next."""
-        return self._gaps.between(self._turns.cost or _FIRST_GUESS)
+        return replace(self._gaps.between(self._turns.cost or _FIRST_GUESS), overrun=self._overruns.share)
 
     def stepped(self, seconds: float, rows: int) -> None:
         """Note a turn."""
+        if self._turns.cost is not None:
+            self._overruns.note(self._pause_s + seconds, self.cost.seconds(1, rows))
+        self._pause_s = 0.0
         self._turns.note(rows, seconds)
 
     def paused(self, seconds: float) -> None:
-        """Note what lay between two turns that followed on each other."""
+        """Note what lay between two turns that followed on each other, before the second is noted."""
+        self._pause_s = seconds
         self._gaps.note(seconds)
 
     def encoded(self, seconds: float) -> None:

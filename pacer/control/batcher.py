@@ -141,10 +141,12 @@ def _in_time(batch: Sequence[Request], now_s: float, cost: TurnCost) -> tuple[Re
     """The longest prefix so small that each of it that can be in time alone is in time in turns of its size.
 
     A turn lasts the longer the more rows it has. Were every batch filled, each of its members would take as long as
-    the whole batch, and under load most would be late that could have been in time one after the other.
+    the whole batch, and under load most would be late that could have been in time one after the other. Who can be
+    done so early that a turn's overrun would not make it late is to be.
     """
     rows = sum(request.next_rows for request in batch)
-    slowest = [_slowest_turn_s(request, now_s, cost) for request in batch]
+    spare_s = cost.overrun * cost.seconds(1, rows)
+    slowest = [_slowest_turn_s(request, now_s, cost, spare_s) for request in batch]
     count = len(batch)
     while count > 1 and cost.seconds(1, rows) > min(slowest[:count]):
         count -= 1
@@ -152,8 +154,10 @@ def _in_time(batch: Sequence[Request], now_s: float, cost: TurnCost) -> tuple[Re
     return tuple(batch[:count])
 
 
-def _slowest_turn_s(request: Request, now_s: float, cost: TurnCost) -> float:
+def _slowest_turn_s(request: Request, now_s: float, cost: TurnCost, spare_s: float) -> float:
     """How long the turns may last with which it is in time, seconds; any length if it will be late anyway."""
-    if request.slack_s(now_s, cost) < 0:
+    slack_s = request.slack_s(now_s, cost)
+    if slack_s < 0:
         return float("inf")
-    return (request.deadline_s - now_s) / request.turns_left
+    left_s = request.deadline_s - now_s
+    return (left_s - spare_s if slack_s >= spare_s else left_s) / request.turns_left

@@ -34,7 +34,7 @@ def frontier(
     for offer in sorted(held, key=lambda offer: (offer.evaluations, -_psnr_db(offer))):
         if not front or _psnr_db(offer) > _psnr_db(front[-1]):
             front.append(offer)
-    return tuple(describe(request, offer.choice, forecast) for offer in front)
+    return tuple(describe(request, offer.choice, offer.evaluations, forecast) for offer in front)
 
 
 def _psnr_db(offer: Offer) -> float:

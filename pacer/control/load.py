@@ -6,10 +6,8 @@ near to.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf
 
 import numpy as np
@@ -29,7 +27,7 @@ class Load:
         speed: what they measured, the mean.
         workers: how many there are.
         now_ms: the store's time.
-        work: its sums of the work still to be made, by kind and slot, as `Work.of` reads them.
+        work: that is still to be made.
         owed: of the forwards among them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
     """
@@ -37,7 +35,7 @@ class Load:
     speed: WorkerSpeed
     workers: int
     now_ms: int
-    work: Mapping[str, int]
+    work: Work
     owed: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -49,12 +47,12 @@ class Load:
             owner: whose it is; of what other owners have waiting no more goes before it than is their turn.
         """
         last = inf if due_s is None else self._slot(due_s)
-        promised, hoped = self._work.due_by(last), float(self._work.hoped_by(last))
+        promised, hoped = self.work.due_by(last), float(self.work.hoped_by(last))
         return promised + (hoped if owner is None else min(hoped, self._turns_before(owner, promised)))
 
     def company(self, due_s: float | None, owner: str | None = None) -> Company:
         """Who is there beside a request; arguments as for `ahead`."""
-        work = self._work
+        work = self.work
         return Company(self.speed, self.workers, self.ahead(due_s, owner), work.held, work.images, due_s is None)
 
     def promise(self, due_s: float, company: Company, *, each: int = 2) -> Promise:
@@ -65,30 +63,28 @@ class Load:
             company: who is there beside it.
             each: forwards of one image in a turn, about.
         """
-        work, place = self._work, bisect_right(self._work.slots, self._slot(due_s))
+        work, place = self.work, self.work.place(self._slot(due_s))
         # What has no deadline was promised nothing: as much of it goes before this request as is its turn.
         own = Demand(due_s, company.ahead, 0.0, 0.0)
         if place:
-            own = Demand(due_s, company.ahead, float(work.jobs[place - 1]), work.longest[place - 1] / each)
+            jobs, longest = float(work.jobs[place - 1]), float(work.longest[place - 1])
+            own = Demand(due_s, company.ahead, jobs, longest / each)
         later = self._due_after(place, each) if place < len(work.slots) else None
         return Promise(self.speed, self.workers, company.turn_s(each), own, later)
 
     def _due_after(self, place: int, each: int) -> Demand[FloatArray]:
         """What is due by the end of the slots from a place on."""
-        work = self._work
-        return Demand(
-            (np.array(work.slots[place:], dtype=np.float64) * SLOT_MS - self.now_ms) / 1000,
-            np.array(work.forwards[place:], dtype=np.float64),
-            np.array(work.jobs[place:], dtype=np.float64),
-            np.array(work.longest[place:]) / each,
-        )
+        work = self.work
+        until_s = (work.slots[place:] * SLOT_MS - self.now_ms) / 1000
+        forwards, jobs = work.forwards[place:].astype(np.float64), work.jobs[place:].astype(np.float64)
+        return Demand(until_s, forwards, jobs, work.longest[place:] / each)
 
     def _turns_before(self, owner: str, promised: int) -> float:
         """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.
 
         While the owner waits for its own work, another gets as much done by weight, and no more than it has.
         """
-        begun = self._work.hoped - sum(self.owed.values())
+        begun = self.work.hoped - sum(self.owed.values())
         own = self.owed.get(owner, 0)
         weight = self.weights.get(owner, 1.0)
         others = (
@@ -100,7 +96,3 @@ class Load:
 
     def _slot(self, due_s: float) -> int:
         return slot_at(self.now_ms + due_s * 1000, self.now_ms)
-
-    @cached_property
-    def _work(self) -> Work:
-        return Work.of(self.work, self.now_ms)

@@ -5,8 +5,6 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pacer.control.budget_request import BudgetRequest, check_bounds, check_guidance, invalid
 from pacer.control.by_id import by_id
 from pacer.control.by_limits import by_limits
@@ -49,19 +47,19 @@ def plan(
     check_bounds(request, max_steps)
     if request.picture is not None:
         check_strength(request.picture)
-    limits = replace(_limits(request, forecast, default_steps, max_steps), degrade_at=degrade_at)
+    limits = _limits(request, forecast, default_steps, max_steps, degrade_at)
     if request.picture is None or request.picture.is_unseen:
         choice = _choose(request, limits, registry, default_steps, max_steps)
     else:
         choice = from_picture(request, request.picture, limits, default_steps, max_steps)
-    _check_met(request, limits, choice, choice.network_evaluations(request.branch_scale))
-    return describe(request, choice, forecast), choice.table
+    evaluations = choice.network_evaluations(request.branch_scale)
+    _check_met(request, limits, choice, evaluations)
+    return describe(request, choice, evaluations, forecast), choice.table
 
 
-def describe(request: BudgetRequest, choice: Choice, forecast: Forecast | None) -> Plan:
+def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
-    evidence = None if request.lora else choice.evidence
-    turns, evaluations = choice.table.evaluations_count, choice.network_evaluations(request.branch_scale)
+    evidence, turns = None if request.lora else choice.evidence, choice.table.evaluations_count
     return Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -83,7 +81,9 @@ def _interval(figure: Figure) -> tuple[float, float, float]:
     return figure.mean, figure.low, figure.high
 
 
-def _limits(request: BudgetRequest, forecast: Forecast | None, default_steps: int, max_steps: int) -> Limits:
+def _limits(
+    request: BudgetRequest, forecast: Forecast | None, default_steps: int, max_steps: int, degrade_at: float
+) -> Limits:
     """The bounds of a request; one that sets none from above, or none that can be reckoned with, has the default."""
     reckoned = request.latency_s is not None and forecast is not None
     bounded = reckoned or any(
@@ -102,6 +102,7 @@ def _limits(request: BudgetRequest, forecast: Forecast | None, default_steps: in
         quality=request.min_quality,
         forecast=forecast,
         images=request.images,
+        degrade_at=degrade_at,
     )
 
 
@@ -127,16 +128,21 @@ def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_
 def _check_met(request: BudgetRequest, limits: Limits, choice: Choice, evaluations: int) -> None:
     """Refuse what was named beside the budget and does not keep to it."""
     steps, turns = len(choice.sigmas) - 1, choice.table.evaluations_count
-    what = f"{steps} steps of schedule {choice.name!r} under solver {choice.solver!r}"
     if limits.evaluations is not None and evaluations > limits.evaluations:
         scale = f"at {request.branch_field} {request.branch_scale:g}"
-        raise invalid(EVALUATIONS, f"{what} take {evaluations} {scale}, the budget says {limits.evaluations}")
+        taken = f"{_named(choice)} take {evaluations} {scale}, the budget says {limits.evaluations}"
+        raise invalid(EVALUATIONS, taken)
     if not limits.in_time(turns, evaluations):
-        raise too_late(limits, what, turns, evaluations)
+        raise too_late(limits, _named(choice), turns, evaluations)
     if request.steps is None and request.leaves_steps_open and not limits.steps[0] <= steps <= limits.steps[1]:
-        raise invalid("budget.steps", f"{what} are not within {limits.steps[0]} to {limits.steps[1]} steps")
+        allowed = f"{limits.steps[0]} to {limits.steps[1]} steps"
+        raise invalid("budget.steps", f"{_named(choice)} are not within {allowed}")
     if not limits.reached_by(choice.evidence):
-        raise below_floor(limits, what, measured=choice.evidence is not None)
+        raise below_floor(limits, _named(choice), measured=choice.evidence is not None)
+
+
+def _named(choice: Choice) -> str:
+    return f"{len(choice.sigmas) - 1} steps of schedule {choice.name!r} under solver {choice.solver!r}"
 
 
 def _default(card: ModelCard, default_steps: int, max_steps: int) -> int:

@@ -79,7 +79,8 @@ class Promise:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
         self._own, self._later = own, later
         self._shared = later is not None or own.forwards > 0
-        self._known: dict[_Asked, FloatArray] = {}  # what is chosen was tried before
+        self._known: dict[_Asked, FloatArray] = {}
+        self._held: dict[_Asked, float] = {}  # what is chosen was tried before, and left more to others then
 
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
@@ -100,7 +101,12 @@ class Promise:
         """Whether nobody would be late; arguments as for `late_s`."""
         share = _FULL * (1 - spared) if self._shared else 1.0
         asked = _Asked(turns, forwards, images)
-        return self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share) <= 0
+        if self._held.get(asked, inf) <= share:
+            return True
+        held = self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share) <= 0
+        if held:
+            self._held[asked] = share
+        return held
 
     def _own_late_s(self, asked: _Asked, share: float) -> float:
         needed_s = self._needed_s(self._own, asked, min, max)

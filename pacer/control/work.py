@@ -6,17 +6,24 @@ so that reading them costs the same however many jobs there are.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from operator import truediv
 from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schedules.table import FloatArray
 
 SLOT_MS = 100
 _FAR_MS, _COARSE = 10_000, 10  # what is due later than that is kept in slots so many times as wide
-_DUE, _HOPED = "d", "b"  # forwards of requests with a deadline, and of those without
-_DUE_JOBS, _HOPED_JOBS = "n", "m"  # how many jobs they are of
+_DUE, _HOPED, _DUE_JOBS, _HOPED_JOBS = range(4)
+_KINDS = {"d": _DUE, "b": _HOPED, "n": _DUE_JOBS, "m": _HOPED_JOBS}
+"""Forwards of requests with a deadline and of those without, and how many jobs they are of, by the store's letter."""
+_BEYOND = 2**40  # a slot beyond all
+_BOUNDS = tuple(kind * _BEYOND for kind in (_HOPED, _DUE_JOBS, _HOPED_JOBS))
+
+_Slots = NDArray[np.int64]
 
 
 def slot_at(due_ms: float, now_ms: float) -> int:
@@ -25,51 +32,67 @@ def slot_at(due_ms: float, now_ms: float) -> int:
     return slot if due_ms - now_ms <= _FAR_MS else slot - slot % _COARSE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Work:
     """What workers have before them, slots rising.
 
     Attributes:
-        slots: of what has a deadline; those that are past are left out, as it will be given up.
-        forwards: that are due by the end of each of them, those before it included.
-        jobs: that they are of.
-        longest: the most forwards that a job of them has left, the mean of its slot.
-        hoped_slots: of best effort, which is never given up.
-        hoped_forwards: by the end of each of them, those before it included.
+        slots: of what has a deadline, shape (S,); those that are past are left out, as it will be given up.
+        forwards: that are due by the end of each of them, those before it included, shape (S,).
+        jobs: that they are of, shape (S,).
+        longest: the most forwards that a job of them has left, the mean of its slot, shape (S,).
+        hoped_slots: of best effort, which is never given up, shape (B,).
+        hoped_forwards: by the end of each of them, those before it included, shape (B,).
         hoped_jobs: all of them.
     """
 
-    slots: Sequence[int]
-    forwards: Sequence[int]
-    jobs: Sequence[int]
-    longest: Sequence[float]
-    hoped_slots: Sequence[int]
-    hoped_forwards: Sequence[int]
+    slots: _Slots
+    forwards: _Slots
+    jobs: _Slots
+    longest: FloatArray
+    hoped_slots: _Slots
+    hoped_forwards: _Slots
     hoped_jobs: int
 
     @classmethod
     def of(cls, sums: Mapping[str, int], now_ms: int) -> Self:
-        """Read the store's sums.
+        """Sum up what is due.
 
         Args:
             sums: by the kind of sum, one letter, and the slot.
             now_ms: the store's time.
         """
-        kinds: dict[str, dict[int, int]] = {_DUE: {}, _HOPED: {}, _DUE_JOBS: {}, _HOPED_JOBS: {}}
-        for name, number in sums.items():
-            kinds[name[0]][int(name[1:])] = number
-        due, hoped, past = kinds[_DUE], kinds[_HOPED], now_ms // SLOT_MS
-        slots = sorted(slot for slot in due if slot >= past)
-        forwards, jobs = [due[slot] for slot in slots], [kinds[_DUE_JOBS].get(slot, 1) for slot in slots]
-        hoped_slots = sorted(hoped)
+        told = [(_KINDS[name[0]], int(name[1:]), number) for name, number in sums.items()]
+        return cls._summed(np.array(told, dtype=np.int64).reshape(-1, 3), now_ms)
+
+    @classmethod
+    def read(cls, reply: Sequence[bytes], now_ms: int) -> Self:
+        """The same from the store's own words: names and sums in turn."""
+        text = b" ".join(reply)
+        for letter, kind in _KINDS.items():
+            text = text.replace(letter.encode(), b"%d " % kind)
+        return cls._summed(np.fromstring(text, dtype=np.int64, sep=" ").reshape(-1, 3), now_ms)
+
+    @classmethod
+    def _summed(cls, told: _Slots, now_ms: int) -> Self:
+        """From kinds, slots and sums, shape (n, 3)."""
+        if not len(told):
+            return cls(_NOTHING, _NOTHING, _NOTHING, _NO_LENGTHS, _NOTHING, _NOTHING, 0)
+        keys = told[:, 0] * _BEYOND + told[:, 1]
+        order = keys.argsort()
+        slots, sums = told[order, 1], told[order, 2]
+        past, due, hoped, counted = keys[order].searchsorted((now_ms // SLOT_MS, *_BOUNDS)).tolist()
+        forwards = sums[past:due]
+        jobs = _jobs_of(slots[past:due], slots[hoped:counted], sums[hoped:counted])
+        hoped_jobs = _jobs_of(slots[due:hoped], slots[counted:], sums[counted:])
         return cls(
-            slots,
-            tuple(accumulate(forwards)),
-            tuple(accumulate(jobs)),
-            tuple(accumulate(map(truediv, forwards, jobs), max)),
-            hoped_slots,
-            tuple(accumulate(hoped[slot] for slot in hoped_slots)),
-            sum(kinds[_HOPED_JOBS].get(slot, 1) for slot in hoped_slots),
+            slots[past:due],
+            forwards.cumsum(),
+            jobs.cumsum(),
+            np.maximum.accumulate(forwards / jobs),
+            slots[due:hoped],
+            sums[due:hoped].cumsum(),
+            int(hoped_jobs.sum()),
         )
 
     @property
@@ -89,12 +112,40 @@ class Work:
 
     def due_by(self, slot: float) -> int:
         """Forwards with a deadline in a slot or before it."""
-        return _last(self.forwards[: bisect_right(self.slots, slot)])
+        return _last(self.forwards[: self.place(slot)])
 
     def hoped_by(self, slot: float) -> int:
         """Forwards of best effort that would be due in a slot or before it."""
-        return _last(self.hoped_forwards[: bisect_right(self.hoped_slots, slot)])
+        return _last(self.hoped_forwards[: self.hoped_slots.searchsorted(slot, "right")]) if self.hoped_jobs else 0
+
+    def place(self, slot: float) -> int:
+        """How many of the slots with deadlines are not after a slot."""
+        return int(self.slots.searchsorted(slot, "right")) if len(self.slots) else 0
 
 
-def _last(summed: Sequence[int]) -> int:
-    return summed[-1] if summed else 0
+_NOTHING = np.zeros(0, dtype=np.int64)
+_NO_LENGTHS = np.zeros(0)
+
+
+def _jobs_of(slots: _Slots, counted: _Slots, jobs: _Slots) -> _Slots:
+    """How many jobs the forwards of each slot are of; one where nobody counted them.
+
+    Args:
+        slots: rising, shape (S,).
+        counted: slots in which jobs were counted, rising, shape (C,).
+        jobs: how many there are in these.
+    """
+    if not len(slots):
+        return _NOTHING
+    if len(counted) >= len(slots) and (counted[-len(slots) :] == slots).all():  # all were, and what is past besides
+        return jobs[-len(slots) :]
+    found = np.ones(len(slots), dtype=np.int64)
+    places = counted.searchsorted(slots)
+    known = places < len(counted)
+    known[known] = counted[places[known]] == slots[known]
+    found[known] = jobs[places[known]]
+    return found
+
+
+def _last(summed: _Slots) -> int:
+    return int(summed[-1]) if len(summed) else 0

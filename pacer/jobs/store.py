@@ -11,6 +11,7 @@ import msgspec
 import redis.asyncio
 
 from pacer.control.load import Load
+from pacer.control.work import Work
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs import scripts
 from pacer.jobs.backpressure import retry_after_s
@@ -185,7 +186,7 @@ class JobStore:
             return None
         columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
         mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
-        return Load(mean, len(speeds), now_ms, _counts(work), _counts(owed), self._weights)
+        return Load(mean, len(speeds), now_ms, Work.read(work, now_ms), _counts(owed), self._weights)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""

@@ -135,3 +135,15 @@ def test_what_lies_between_turns_is_the_batchers_and_not_the_planners() -> None:
     assert published is not None
     assert published.turn_seconds == pytest.approx(TURN_S, rel=0.05)
     assert meter.cost.seconds(1, 4) == pytest.approx(TURN_S + 4 * ROW_S + 0.010, rel=0.05)
+
+
+def test_turns_that_last_longer_than_predicted_are_told_of() -> None:
+    meter = SpeedMeter(16)
+    for rows in (2, 8, 16, 4) * 5:
+        meter.stepped(TURN_S + ROW_S * rows, rows)
+    assert meter.cost.overrun == pytest.approx(0, abs=0.05)
+    meter.paused(0.030)
+    meter.stepped(TURN_S + ROW_S * 8, 8)
+    assert 0.3 < meter.cost.overrun < 0.75, "a gap of 30 ms before a turn of 44, of which three are the gaps' new mean"
+    meter.stepped(3 * (TURN_S + ROW_S * 8), 8)
+    assert meter.cost.overrun == 1

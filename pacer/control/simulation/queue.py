@@ -7,10 +7,11 @@ out, since no simulated worker dies. All jobs are of one owner: nobody's turn co
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pacer.control.load import Load
-from pacer.control.work import slot_at
+from pacer.control.work import Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
 
 
@@ -60,6 +61,11 @@ class SimulatedQueue:
         return len(self._pending)
 
     @property
+    def sums(self) -> Mapping[str, int]:
+        """Of the work, as the store tells them."""
+        return self._work
+
+    @property
     def full(self) -> bool:
         """Whether no job more may wait."""
         return len(self._pending) >= self._limit
@@ -105,4 +111,5 @@ class SimulatedQueue:
 
     def load(self, speed: WorkerSpeed, workers: int, now_s: float) -> Load:
         """What the gateway is told before it plans."""
-        return Load(speed, workers, int(now_s * 1000), self._work)
+        now_ms = int(now_s * 1000)
+        return Load(speed, workers, now_ms, Work.of(self.sums, now_ms))

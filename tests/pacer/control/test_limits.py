@@ -13,7 +13,7 @@ from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
 from pacer.control.load import Load
 from pacer.control.planner import plan
-from pacer.control.work import slot_at
+from pacer.control.work import Work, slot_at
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import Distilled, load
@@ -64,7 +64,7 @@ def behind(images: int, latency_s: float | None) -> Forecast:
     """What is known behind so many images of four guided steps, due in 0.2 s."""
     at = slot_at(NOW_MS + 200, NOW_MS)
     work = {f"d{at}": 8 * images, f"n{at}": images} if images else {}
-    return Forecast.of(Load(SPEED, 1, NOW_MS, work), latency_s)
+    return Forecast.of(Load(SPEED, 1, NOW_MS, Work.of(work, NOW_MS)), latency_s)
 
 
 def planned(registry: Registry = REGISTRY, *, others: int | None = 0, **fields: Any) -> Plan:
@@ -116,7 +116,7 @@ def test_what_a_budget_buys(fields: dict[str, Any], solver: str, steps: int) -> 
 def under_load(steps: int, **fields: Any) -> Plan:
     """The plan of a request due in a second, of which so many guided steps of others take a part."""
     at = slot_at(NOW_MS + 900, NOW_MS)
-    told = Load(SPEED, 1, NOW_MS, {f"d{at}": 2 * steps, f"n{at}": max(1, steps // 4)} if steps else {})
+    told = Load(SPEED, 1, NOW_MS, Work.of({f"d{at}": 2 * steps, f"n{at}": max(1, steps // 4)} if steps else {}, NOW_MS))
     request = BudgetRequest(card=CARD, guidance_scale=1.5, width=64, height=64, latency_s=1.0, **fields)
     return plan(request, REGISTRY, Forecast.of(told, 1.0), default_steps=8, max_steps=50, degrade_at=0.5)[0]
 

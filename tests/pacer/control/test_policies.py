@@ -11,7 +11,7 @@ from pacer.control.batcher import Batcher
 from pacer.control.policies import POLICIES, Policy, PolicyName, Urgency
 from pacer.control.requests import Request
 from pacer.control.simulator import Arrival, Outcome, simulate
-from pacer.control.turns import TurnCost
+from pacer.control.turns import Overruns, TurnCost
 
 COST = TurnCost(0.009, 0.0068)
 """Of shapes-64 on one core, measured."""
@@ -123,6 +123,29 @@ def test_a_batch_grows_no_further_than_its_members_deadlines_allow() -> None:
     for one in batcher.requests:
         patient.admit(one)
     assert len(patient.pick(0.0, COST)) == 8
+
+
+def test_where_turns_overrun_a_batch_is_so_small_that_one_may() -> None:
+    unsteady = TurnCost(COST.turn_s, COST.row_s, overrun=1.0)
+    batcher = Batcher(8, 16)
+    for n in range(8):
+        batcher.admit(request(f"r{n}", 10, deadline_s=1.1))
+    assert len(batcher.pick(0.0, COST)) == 7, "110 ms a turn are allowed; seven take 104, eight 118"
+    assert len(batcher.pick(0.0, unsteady)) == 6, "one of 118 ms is kept back: 98 are allowed, six take 91"
+    assert len(batcher.pick(0.8, unsteady)) == 1, "there is no time to keep back, and yet time for one alone"
+
+
+def test_an_overrun_is_remembered_for_a_while() -> None:
+    overruns = Overruns()
+    overruns.note(1.0, 2.0)
+    assert overruns.share == 0
+    overruns.note(1.5, 1.0)
+    assert overruns.share == 0.5
+    for _ in range(100):
+        overruns.note(1.0, 1.0)
+    assert 0.2 < overruns.share < 0.3
+    overruns.note(90.0, 1.0)
+    assert overruns.share == 1.0, "a worker that stood still once does not keep a minute back from then on"
 
 
 @settings(deadline=None, max_examples=60)

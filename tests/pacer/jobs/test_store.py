@@ -230,8 +230,9 @@ async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, wor
     await store.submit([soon, late, patient], predicted_s=0.1)
     load = await store.load("shapes-64")
     assert load.workers == 1
-    told = sorted((slot[0], number) for slot, number in load.work.items())
-    assert told == [("b", 8), ("d", 6), ("d", 10), ("m", 1), ("n", 1), ("n", 1)]
+    assert (load.work.forwards.tolist(), load.work.jobs.tolist()) == ([6, 16], [1, 2])
+    assert load.work.longest.tolist() == [6, 10]
+    assert (load.work.hoped_forwards.tolist(), load.work.hoped_jobs) == ([8], 1)
     assert load.ahead(5.0) == 6
     assert load.ahead(None) == 24
     [claim] = someone.claim(1)
@@ -241,7 +242,7 @@ async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, wor
     for job in (soon, late, patient):
         await store.cancel(job.id)
     idle = await store.load("shapes-64")
-    assert (idle.work, idle.ahead(None)) == ({}, 0)
+    assert (idle.work.held, idle.work.images, idle.ahead(None)) == (0, 0, 0)
 
 
 async def test_a_worker_that_fell_silent_is_dead(store, worker):

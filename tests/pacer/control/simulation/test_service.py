@@ -16,6 +16,7 @@ from pacer.control.simulation.asked import Asked
 from pacer.control.simulation.figures import Figures, Report
 from pacer.control.simulation.poisson import poisson_trace, read_shares
 from pacer.control.simulation.service import Simulated, simulate_service
+from pacer.control.work import Work
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import load
@@ -130,7 +131,7 @@ def test_it_is_planned_as_the_gateway_plans() -> None:
     last = request(min_steps=2, max_steps=20, latency_s=1.2)
     outcomes = run((*before, Asked(0.01, last))).outcomes
     assert not any(one.error for one in outcomes)
-    told = Load(SPEED, 1, 10, {"d32": 15 * 16, "n32": 15})
+    told = Load(SPEED, 1, 10, Work.of({"d32": 15 * 16, "n32": 15}, 10))
     planned, _ = plan(last, REGISTRY, Forecast.of(told, 1.2), degrade_at=Settings().degrade_at)
     idle, _ = plan(last, REGISTRY, Forecast(SPEED))
     assert outcomes[-1].plan == planned
@@ -142,7 +143,7 @@ def test_the_gateway_knows_of_progress_what_beats_told_it(at_s: float, left: dic
     """Twenty steps of 22.6 ms end at 0.454 s; the beats of 0.3 and 0.4 s tell of 14 and 18 of them."""
     last = request(min_steps=2, max_steps=20, latency_s=4.0)
     outcomes = run((Asked(0.0, request(steps=20, latency_s=3.0)), Asked(at_s, last)), beat_s=0.1).outcomes
-    told = Load(SPEED, 1, int(at_s * 1000), left)
+    told = Load(SPEED, 1, int(at_s * 1000), Work.of(left, int(at_s * 1000)))
     assert outcomes[-1].plan == plan(last, REGISTRY, Forecast.of(told, 4.0), degrade_at=Settings().degrade_at)[0]
 
 

@@ -15,6 +15,7 @@ from app.pictures import Source, sized
 from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
+from pacer.control.inflow import inflow_of
 from pacer.control.kept import kept
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
@@ -76,7 +77,7 @@ async def take(
     seed = _seed(fields.seed, count)
     request = replace(_request(fields, gateway, card, source), images=count)
     if bound is None:
-        planned, table = await quote(request, gateway, owner)
+        planned, table = await quote(request, gateway, owner, draws=True)
     else:
         request = replace(request, latency_s=bound.latency_s)
         planned, table = await _quoted(request, bound, gateway, owner)
@@ -98,7 +99,7 @@ def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Sour
 
 async def _quoted(request: BudgetRequest, bound: BoundPlan, gateway: Gateway, owner: str) -> tuple[Plan, Table]:
     check_picture(request.picture, bound)
-    load = await gateway.store.load(request.card.id)
+    load = await gateway.store.load(request.card.id, inflow_of(request, bound.plan.evaluations))
     forecast = None if load is None else Forecast.of(load, bound.latency_s, owner, each=forwards(request.branch_scale))
     table = bound.table.table()
     return kept(bound.plan, table, forecast, latency_s=bound.latency_s, images=bound.images), table
@@ -116,15 +117,18 @@ def count_of(n: int | None, gateway: Gateway) -> int:
     return n or 1
 
 
-async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY) -> tuple[Plan, Table]:
-    """The plan of an owner's request, predicted with what workers measured.
+async def quote(
+    request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY, *, draws: bool = False
+) -> tuple[Plan, Table]:
+    """The plan of an owner's request, predicted with what workers measured; `draws` where it is to be drawn now.
 
     Raises:
         PacerError: the request is wrong, or store_unavailable.
     """
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = _plan(request, gateway, None)
-    load = await gateway.store.load(request.card.id)
+    came = inflow_of(request, planned[0].evaluations) if draws else None
+    load = await gateway.store.load(request.card.id, came)
     if load is None:
         return planned
     each = forwards(request.branch_scale)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pacer.control.company import Company
 from pacer.control.load import Load
 from pacer.control.promise import Promise
+from pacer.control.step_cap import Traffic
 from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
 from schedules.evidence import Evidence
@@ -21,11 +22,13 @@ class Forecast:
         speed: what they measured.
         company: who is there beside it; None where nothing is known of others.
         promise: what a request with a deadline may be promised; None where nothing is known of others.
+        traffic: who comes, and who draws; None where nothing is known of others.
     """
 
     speed: WorkerSpeed
     company: Company | None = None
     promise: Promise | None = None
+    traffic: Traffic | None = None
 
     @classmethod
     def of(cls, load: Load, due_s: float | None, owner: str | None = None, *, each: int = 2) -> Forecast:
@@ -39,11 +42,23 @@ class Forecast:
         """
         company = load.company(due_s, owner)
         promise = None if due_s is None else load.promise(due_s, company, each=each)
-        return cls(load.speed, company, promise)
+        return cls(load.speed, company, promise, load.traffic)
 
     def added_s(self, turns: int, rows: int) -> float:
         """Seconds that others add to one image, as expected; arguments as for `service_s`."""
         return 0.0 if self.company is None else self.company.added_s(turns, rows)
+
+    def cap(self, steps: tuple[int, int], each: int, latency_s: float) -> float:
+        """The most forwards that the traffic leaves an image; inf where nothing is known of others.
+
+        Args:
+            steps: least and most of it.
+            each: forwards of a step.
+            latency_s: seconds until it is due.
+        """
+        if self.traffic is None or not self.traffic.inflow.images:
+            return math.inf
+        return each * self.traffic.most_steps(steps, each, latency_s)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.
@@ -69,6 +84,7 @@ class Limits:
         forecast: what `latency_s` is reckoned with; without it, it bounds nothing.
         images: how many are asked for together.
         degrade_at: share of what may be promised from which on the most steps are not given, where fewer will do.
+        cap: the most forwards that the traffic leaves an image; it keeps nobody from the least steps.
     """
 
     steps: tuple[int, int]
@@ -79,12 +95,15 @@ class Limits:
     forecast: Forecast | None = None
     images: int = 1
     degrade_at: float = 1.0
+    cap: float = math.inf
 
     def affords(self, steps: int, turns: int, evaluations: int) -> bool:
         """Whether a sampler of so many steps, table rows and forwards is within every upper bound, and long enough."""
         least, most = self.steps
+        if not least <= steps <= most or (evaluations > self.cap and steps > least):
+            return False
         within = self.evaluations is None or evaluations <= self.evaluations
-        return least <= steps <= most and within and self.in_time(turns, evaluations, spared=self._spared(steps))
+        return within and self.in_time(turns, evaluations, spared=self._spared(steps))
 
     def in_time(self, turns: int, evaluations: int, *, spared: float = 0.0) -> bool:
         """Whether a sampler of so many table rows and forwards can be done before the deadline, as all promised ones.

@@ -13,7 +13,9 @@ from math import inf
 import numpy as np
 
 from pacer.control.company import Company
+from pacer.control.inflow import Inflow
 from pacer.control.promise import Demand, Promise
+from pacer.control.step_cap import Traffic
 from pacer.control.work import SLOT_MS, Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
 from schedules.table import FloatArray
@@ -30,6 +32,7 @@ class Load:
         work: that is still to be made.
         owed: of the forwards among them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
+        inflow: what comes in with a deadline, a second.
     """
 
     speed: WorkerSpeed
@@ -38,6 +41,7 @@ class Load:
     work: Work
     owed: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    inflow: Inflow = field(default_factory=Inflow)
 
     def ahead(self, due_s: float | None, owner: str | None = None) -> float:
         """Forwards of the network that go before a request's.
@@ -54,6 +58,11 @@ class Load:
         """Who is there beside a request; arguments as for `ahead`."""
         work = self.work
         return Company(self.speed, self.workers, self.ahead(due_s, owner), work.held, work.images, due_s is None)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Who comes, and who draws."""
+        return Traffic(self.inflow, self.speed, self.workers)
 
     def promise(self, due_s: float, company: Company, *, each: int = 2) -> Promise:
         """What a request that is due in so many seconds may be promised.

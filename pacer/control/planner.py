@@ -5,12 +5,16 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
+from math import inf
+
 from pacer.control.budget_request import BudgetRequest, check_bounds, check_guidance, invalid
 from pacer.control.by_id import by_id
 from pacer.control.by_limits import by_limits
 from pacer.control.choice import Choice, from_grid, from_sigmas
 from pacer.control.entry_level import check_strength, from_picture
+from pacer.control.evaluations import forwards
 from pacer.control.held import best_choice, nearest_choice
+from pacer.control.inflow import is_open
 from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
 from pacer.jobs.messages import Plan
@@ -91,9 +95,12 @@ def _limits(
         for bound in (request.evaluations, request.max_steps, request.min_psnr_db, request.min_quality)
     )
     least = request.min_steps or 1
+    cap = inf
     most = min(request.max_steps or max_steps, max_steps)
     if not bounded and request.leaves_steps_open:
         most = max(least, _default(request.card, default_steps, max_steps))
+    if forecast is not None and request.latency_s is not None and is_open(request):
+        cap = forecast.cap((least, most), forwards(request.branch_scale), request.latency_s)
     return Limits(
         steps=(least, most) if request.steps is None else (request.steps, request.steps),
         evaluations=request.evaluations,
@@ -103,6 +110,7 @@ def _limits(
         forecast=forecast,
         images=request.images,
         degrade_at=degrade_at,
+        cap=cap,
     )
 
 

@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 import redis.asyncio
 
+from pacer.control.inflow import Inflow
 from pacer.control.load import Load
 from pacer.control.work import Work
 from pacer.errors import ErrorKind, PacerError
@@ -178,15 +179,28 @@ class JobStore:
         load = await self.load(model)
         return None if load is None else load.speed
 
-    async def load(self, model: str) -> Load | None:
-        """What the live workers measured and have before them; None before the first of them measured."""
-        _, packed, now_ms, work, owed = await self._workers(model)
+    async def load(self, model: str, came: Inflow | None = None) -> Load | None:
+        """What the live workers measured and have before them; None before the first of them measured.
+
+        Args:
+            model: whose.
+            came: what a request adds to what comes in; None only looks.
+        """
+        _, packed, now_ms, work, owed, inflow = await self._workers(model, *(came or ()))
         speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
         if not speeds:
             return None
         columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
         mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
-        return Load(mean, len(speeds), now_ms, Work.read(work, now_ms), _counts(owed), self._weights)
+        return Load(
+            mean,
+            len(speeds),
+            now_ms,
+            Work.read(work, now_ms),
+            _counts(owed),
+            self._weights,
+            Inflow(*map(float, inflow)),
+        )
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""
@@ -199,10 +213,12 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(self, model: str) -> tuple[int, list[bytes], int, list[bytes], list[bytes]]:
+    async def _workers(
+        self, model: str, *came: float
+    ) -> tuple[int, list[bytes], int, list[bytes], list[bytes], list[bytes]]:
         with store_errors():
-            reply = await scripts.load("workers").run_async(self._client, queue_keys(model))
-        return cast("tuple[int, list[bytes], int, list[bytes], list[bytes]]", reply)
+            reply = await scripts.load("workers").run_async(self._client, queue_keys(model), *map(repr, came))
+        return cast("tuple[int, list[bytes], int, list[bytes], list[bytes], list[bytes]]", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:
         return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))

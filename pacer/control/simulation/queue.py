@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pacer.control.inflow import Inflow, InflowMeter
 from pacer.control.load import Load
 from pacer.control.work import Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
@@ -56,6 +57,7 @@ class SimulatedQueue:
         self._best_effort_slack_s = best_effort_slack_s
         self._pending: list[tuple[float, int, SimulatedJob]] = []
         self._work: dict[str, int] = {}
+        self._inflow = InflowMeter()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -109,7 +111,8 @@ class SimulatedQueue:
         if self._work[name] <= 0:
             del self._work[name]
 
-    def load(self, speed: WorkerSpeed, workers: int, now_s: float) -> Load:
-        """What the gateway is told before it plans."""
+    def load(self, speed: WorkerSpeed, workers: int, now_s: float, came: Inflow | None = None) -> Load:
+        """What the gateway is told before it plans; `came` is what it plans for."""
         now_ms = int(now_s * 1000)
-        return Load(speed, workers, now_ms, Work.of(self.sums, now_ms))
+        inflow = self._inflow.note(came if came and self._work else Inflow(), now_s)
+        return Load(speed, workers, now_ms, Work.of(self.sums, now_ms), inflow=inflow)

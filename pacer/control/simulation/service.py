@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pacer.control.batcher import Batcher
+from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
+from pacer.control.inflow import Inflow, inflow_of, is_open
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.control.policies import POLICIES
@@ -20,6 +22,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.settings import Settings
 from schedules.registry import Registry
+from schedules.table import Table
 
 State = Literal["completed", "expired", "refused", "invalid"]
 """How a request ended: with its image, given up after it was taken in, answered 429, or answered as wrong in itself."""
@@ -134,20 +137,30 @@ class _Service:
 
     def _admit(self, place: int, asked: Asked) -> SimulatedJob:
         request, settings = asked.request, self._settings
-        load = self._queue.load(self._speed, len(self._workers), asked.at_s)
-        planned, table = plan(
-            request,
-            self._registry,
-            Forecast.of(load, request.latency_s, each=forwards(request.branch_scale)),
-            default_steps=settings.default_steps,
-            max_steps=settings.max_steps,
-            degrade_at=settings.degrade_at,
-        )
+        load = self._queue.load(self._speed, len(self._workers), asked.at_s, self._inflow(request))
+        forecast = Forecast.of(load, request.latency_s, each=forwards(request.branch_scale))
+        planned, table = self._plan(request, forecast)
         if self._queue.full:
             raise PacerError(ErrorKind.queue_full, f"{settings.queue_limit} jobs wait.")
         self._plans[place] = planned
         rows = tuple(table.forwards(request.branch_scale).tolist())
         return SimulatedJob(place, rows, asked.at_s, request.latency_s, planned.predicted_seconds or 0.0)
+
+    def _plan(self, request: BudgetRequest, forecast: Forecast | None) -> tuple[Plan, Table]:
+        settings = self._settings
+        return plan(
+            request,
+            self._registry,
+            forecast,
+            default_steps=settings.default_steps,
+            max_steps=settings.max_steps,
+            degrade_at=settings.degrade_at,
+        )
+
+    def _inflow(self, request: BudgetRequest) -> Inflow:
+        """What the gateway tells the store of a request that it has planned without it."""
+        fixed = request.latency_s is not None and not is_open(request)
+        return inflow_of(request, self._plan(request, None)[0].evaluations if fixed else 0)
 
     def _claim(self, index: int, now_s: float) -> None:
         """Let a worker's intake take what it has room for; it waits for more while it has."""

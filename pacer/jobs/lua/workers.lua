@@ -1,9 +1,32 @@
--- Who is alive, what they measured, and what is still to be done; the dead are forgotten.
--- Reply: {number alive, speeds, now, work: slot and forwards in turn, owed: owner and forwards in turn}.
+-- Who is alive, what they measured, what is still to be done, and what comes in; the dead are forgotten.
+-- ARGV: what comes now with a deadline: images, of these open ones, forwards of the others; nothing where none does
+-- Reply: {number alive, speeds, now, work: slot and forwards in turn, owed: owner and forwards in turn,
+-- what comes in a second, as ARGV}.
+
+local FADES_MS, FORGOTTEN, LEAST_MS = 8000, 3, 1000
+local COUNTS = {'came_images', 'came_open', 'came_forwards'}
+
+-- Counts that fade: each is that of before, less what time has taken of it, and what comes now. Who finds nobody there
+-- is not counted: it shares the workers with nobody. Where nothing came for long they begin anew.
+local function inflow()
+  local at, since = unpack(redis.call('HMGET', CLOCK, 'came_ms', 'came_since'))
+  local anew = not at or NOW - at > FORGOTTEN * FADES_MS
+  local fades = anew and 0 or math.exp((at - NOW) / FADES_MS)
+  if anew then since = NOW end
+  local seen = math.max(LEAST_MS, FADES_MS * (1 - math.exp((since - NOW) / FADES_MS)))
+  local shared, rates = redis.call('EXISTS', WORK), {}
+  for place, name in ipairs(COUNTS) do
+    local count = fades * (redis.call('HGET', CLOCK, name) or 0) + shared * (ARGV[place] or 0)
+    if ARGV[1] then redis.call('HSET', CLOCK, name, tostring(count)) end
+    rates[place] = tostring(count / seen * 1000)
+  end
+  if ARGV[1] then redis.call('HSET', CLOCK, 'came_ms', NOW, 'came_since', since) end
+  return rates
+end
 
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. NOW)) do
   redis.call('ZREM', WORKERS, worker)
   redis.call('HDEL', SPEEDS, worker)
 end
 return {redis.call('ZCARD', WORKERS), redis.call('HVALS', SPEEDS), NOW, redis.call('HGETALL', WORK),
-  redis.call('HGETALL', OWED)}
+  redis.call('HGETALL', OWED), inflow()}

@@ -2,7 +2,9 @@ import asyncio
 
 import msgspec
 import pytest
+import redis
 
+from pacer.control.inflow import Inflow, InflowMeter
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect_async
 from pacer.jobs.keys import new_job_id
@@ -243,6 +245,35 @@ async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, wor
         await store.cancel(job.id)
     idle = await store.load("shapes-64")
     assert (idle.work.held, idle.work.images, idle.ahead(None)) == (0, 0, 0)
+
+
+async def test_what_comes_in_while_others_are_there_is_counted_and_fades(store, worker, make_job, redis_url):
+    someone = worker("a")
+    someone.beat([])
+    someone.publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+
+    async def rate(came: Inflow | None = None) -> Inflow:
+        load = await store.load("shapes-64", came)
+        return load.inflow
+
+    assert await rate(Inflow(4, 4, 0)) == Inflow(0, 0, 0), "who finds nobody there shares the workers with nobody"
+    await store.submit([make_job(deadline_s=9.0)], predicted_s=0.1)
+    assert await rate() == Inflow(0, 0, 0)
+    assert await rate(Inflow(4, 3, 50)) == pytest.approx((4, 3, 50), rel=0.01), "a rate is of a second at the least"
+    assert await rate(Inflow(1, 0, 8)) == pytest.approx((5, 3, 58), rel=0.01)
+    assert await rate() == pytest.approx((5, 3, 58), rel=0.01), "to look changes nothing"
+    meter = InflowMeter()
+    meter.note(Inflow(5, 3, 58), 0.0)
+    with redis.Redis.from_url(redis_url) as client:
+        for elapsed_ms in (3000, 7000):
+            clock = "{q:shapes-64}:clock"
+            client.hincrby(clock, "came_ms", -elapsed_ms)
+            client.hincrby(clock, "came_since", -elapsed_ms)
+            assert await rate() == pytest.approx(meter.note(Inflow(), elapsed_ms / 1000), rel=0.02)
+            client.hincrby(clock, "came_ms", elapsed_ms)
+            client.hincrby(clock, "came_since", elapsed_ms)
+        client.hincrby(clock, "came_ms", -25_000)
+        assert await rate(Inflow(2, 2, 0)) == pytest.approx((2, 2, 0), rel=0.01), "what came long ago is forgotten"
 
 
 async def test_a_worker_that_fell_silent_is_dead(store, worker):

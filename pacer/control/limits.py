@@ -58,7 +58,8 @@ class Forecast:
         """
         if self.traffic is None or not self.traffic.inflow.images:
             return math.inf
-        return each * self.traffic.most_steps(steps, each, latency_s)
+        waits = self.company is not None and self.company.held > 0
+        return each * self.traffic.most_steps(steps, each, latency_s if waits else math.inf)
 
     def service_s(self, turns: int, rows: int) -> float:
         """Seconds from the first to the last of one image that waits for nobody.

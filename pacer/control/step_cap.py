@@ -55,11 +55,11 @@ class Traffic:
         Args:
             steps: least and most of the request; the least is given whatever comes in.
             each: forwards of a step.
-            latency_s: seconds until it is due.
+            latency_s: seconds until it is due; inf where nobody is there whom it would wait for.
         """
         least, most = steps
         while least < most:  # the time rises with the steps
             middle = (least + most + 1) // 2
-            fits = self.latency_s(middle, each) <= latency_s
+            fits = (mean_s := self.latency_s(middle, each)) <= latency_s and mean_s < float("inf")
             least, most = (middle, most) if fits else (least, middle - 1)
         return least

@@ -64,5 +64,6 @@ def test_as_many_are_given_as_everybody_can_have() -> None:
     assert of_open(10.0).most_steps((1, 50), 2, 2.0) == 6
     assert of_open(10.0).most_steps((1, 50), 2, 0.2) == 4
     assert of_open(10.0).most_steps((9, 50), 2, 2.0) == 9, "the least is never kept from anybody"
+    assert of_open(10.0).most_steps((1, 50), 2, float("inf")) == 6, "who waits for nobody may not crowd out the next"
     assert of_open(10.0, fixed=50.0).most_steps((1, 50), 2, 2.0) == 4, "those of fixed steps take theirs first"
-    assert of_open(10.0, workers=4).most_steps((1, 50), 2, 2.0) == 26
+    assert of_open(10.0, workers=4).most_steps((1, 50), 2, 2.0) == 22

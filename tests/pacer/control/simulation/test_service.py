@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,3 +190,34 @@ def test_the_settings_of_the_batcher_count() -> None:
 def test_at_least_one_worker() -> None:
     with pytest.raises(ValueError, match="workers: must be at least 1, is 0"):
         run(traffic(1.0), 0)
+
+
+def open_crowd(per_s: float, begins_s: float, seconds: float, seed: int) -> list[Asked]:
+    """Requests of four to twenty steps, due in one and a half to five times what twenty take alone."""
+    rng, alone_s = np.random.default_rng(seed), 20 * (0.009 + 2 * 0.0068)
+    times = np.cumsum(rng.exponential(1 / per_s, int(2 * per_s * seconds)))
+    due = rng.uniform(1.5, 5.0, len(times)) * alone_s
+    any_steps = request(min_steps=4, max_steps=20)
+    return [
+        Asked(begins_s + float(at), replace(any_steps, latency_s=float(s)))
+        for at, s in zip(times, due, strict=True)
+        if at < seconds
+    ]
+
+
+def test_a_load_step_costs_steps_not_promises_and_leaves_no_trace() -> None:
+    """From 0.3 to 3 times what a worker draws of twenty steps, and back."""
+    per_s = 16 / (40 * (0.009 + 16 * 0.0068))
+    parts = [open_crowd(factor * per_s, 30.0 * place, 30.0, place) for place, factor in enumerate((0.3, 3.0, 0.3))]
+    outcomes = iter(run(tuple(one for part in parts for one in part)).outcomes)
+    calm, crowded, after = (Figures.of(list(islice(outcomes, len(part)))) for part in parts)
+    assert sum(one.in_time for one in (calm, crowded, after)) >= 0.995 * sum(
+        one.admitted for one in (calm, crowded, after)
+    )
+    assert crowded.admitted >= 0.9 * crowded.offered, "degraded before it is shed"
+    assert crowded.mean_steps is not None
+    assert calm.mean_steps is not None
+    assert after.mean_steps is not None
+    assert crowded.mean_steps < 0.6 * calm.mean_steps
+    assert after.mean_steps > 0.75 * calm.mean_steps
+    assert calm.admitted + after.admitted >= 0.98 * (calm.offered + after.offered)

@@ -36,6 +36,7 @@ from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
 
+_TRIED_ROWS = 2  # of a turn that only measures: those of one guided image
 _WAIT_S = 0.1  # longest wait for a lane, so that a stop is heard
 
 
@@ -154,6 +155,7 @@ class Engine:
         self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
         self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
         self.speed = SpeedMeter(max_rows)
+        self._usual_size: tuple[int, int] | None = None
         self._stepped_s: float | None = None  # when the last turn ended, if it stepped
 
     def __len__(self) -> int:
@@ -177,6 +179,18 @@ class Engine:
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
         self._networks.warm_up(width, height)
+        self._usual_size = (width, height)
+
+    def remeasure(self) -> None:
+        """See how fast it is now, with nothing to draw; does nothing before `warm_up`."""
+        if self._usual_size is None:
+            return
+        try:
+            seconds = self._networks.try_turn(*self._usual_size, _TRIED_ROWS)
+        except Exception as error:
+            _check_device(error, ())
+            raise
+        self.speed.tried(seconds, _TRIED_ROWS)
 
     def progress(self) -> tuple[tuple[Claim, int], ...]:
         """The jobs held and the evaluations that each has behind it."""

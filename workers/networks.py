@@ -6,6 +6,7 @@ makes one call for each that it needs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -90,6 +91,20 @@ class Networks:
             for family in self._families:
                 family.denoise(latents, torch.ones(rows, device=latents.device), [text] * rows)
         self.own.decode(latents[:1])
+
+    @torch.inference_mode()
+    def try_turn(self, width: int, height: int, rows: int) -> float:
+        """Seconds of a call of the model's own network that draws nothing, at this size in pixels."""
+        (text,) = self.own.encode([""])
+        shape = self.own.latent_shape(width, height)
+        latents = torch.zeros(rows, *shape, device=self.own.device)
+        times = torch.ones(rows, device=latents.device)
+        for _ in range(2):  # the first wakes what has gone to sleep
+            started = time.monotonic()
+            float(
+                self.own.denoise(latents, times, [text] * rows).sum()
+            )  # a device has done it when it can tell the sum
+        return time.monotonic() - started
 
     def denoise(
         self,

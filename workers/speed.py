@@ -10,6 +10,8 @@ from pacer.jobs.messages import WorkerSpeed
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
 _FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
 _FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
+_TRUST = 0.5  # in one turn of an idle worker
+_MOST_CHANGE = 4.0  # times faster that one such turn may say it is
 _ANSWER_S = 0.01  # from the store to the caller, which no worker sees: an event, a read and an answer on a busy host
 
 
@@ -48,6 +50,12 @@ class TurnFit:
             kept * old.rows_rows + spread,
             kept * old.rows_seconds + (1 - weight) * more_rows * more_seconds,
         )
+
+    def scale(self, factor: float) -> None:
+        """Take every turn of before for so many times as long."""
+        if self._moments is not None:
+            old = self._moments
+            self._moments = replace(old, seconds=factor * old.seconds, rows_seconds=factor * old.rows_seconds)
 
     @property
     def cost(self) -> TurnCost | None:
@@ -93,6 +101,20 @@ class SpeedMeter:
             self._overruns.note(self._pause_s + seconds, self.cost.seconds(1, rows))
         self._pause_s = 0.0
         self._turns.note(rows, seconds)
+
+    def tried(self, seconds: float, rows: int) -> None:
+        """Note a turn that an idle worker made to see how fast it is now: if it was faster, all else is as well.
+
+        If it was slower it may have been an odd one, and deadlines would be refused for it; the next image will tell.
+        """
+        known = self._turns.cost
+        if known is None or known.seconds(1, rows) <= 0:
+            return
+        ratio = min(max(seconds / known.seconds(1, rows), 1 / _MOST_CHANGE), 1.0)
+        factor = 1 + _TRUST * (ratio - 1)
+        self._turns.scale(factor)
+        self._encode = None if self._encode is None else factor * self._encode
+        self._decode = None if self._decode is None else factor * self._decode
 
     def paused(self, seconds: float) -> None:
         """Note what lay between two turns that followed on each other, before the second is noted."""

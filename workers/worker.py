@@ -19,6 +19,7 @@ from workers.delivery import Delivery
 from workers.device import DeviceLostError
 from workers.engine import Engine
 from workers.families.base import Family
+from workers.idle import IdleClock
 from workers.intake import Intake
 from workers.loras import Loras
 
@@ -83,6 +84,7 @@ class Worker:
         self._delivery = Delivery(queue, metrics, model, self._forget, self._engine.speed.delivered)
         self._intake = Intake(queue, settings.slots, self._hold)
         self._beat = Beat(queue, settings.beat_s, self._progress, self._engine.speed.snapshot)
+        self._idle = IdleClock()
         self._stopping = threading.Event()
 
     def warm_up(self, width: int, height: int) -> None:
@@ -104,6 +106,8 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 self._turn(wait_s=_IDLE_S if not len(self._engine) else 0)
+                if self._idle.is_due(time.monotonic(), idle=not len(self._engine)):
+                    self._engine.remeasure()
             self._drain()
         except DeviceLostError as lost:
             self._abandon(lost)

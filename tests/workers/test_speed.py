@@ -147,3 +147,25 @@ def test_turns_that_last_longer_than_predicted_are_told_of() -> None:
     assert 0.3 < meter.cost.overrun < 0.75, "a gap of 30 ms before a turn of 44, of which three are the gaps' new mean"
     meter.stepped(3 * (TURN_S + ROW_S * 8), 8)
     assert meter.cost.overrun == 1
+
+
+@pytest.mark.parametrize("factor", [8.0, 1.5, 1.0])
+def test_a_few_turns_of_an_idle_worker_undo_what_a_bad_moment_taught(factor: float) -> None:
+    """The machine was so many times as slow when it last drew; now it is as ever, but for one turn."""
+    meter = SpeedMeter(16)
+    meter.encoded(factor * 0.006)
+    meter.decoded(factor * 0.012)
+    for rows in (2, 8, 16, 4) * 10:
+        meter.stepped(factor * (TURN_S + ROW_S * rows), rows)
+    for odd in (1, 1, 9, 1, 1, 1, 1, 9):
+        meter.tried(odd * (TURN_S + 2 * ROW_S), 2)
+    told = meter.snapshot()
+    assert told is not None
+    found = (told.turn_seconds, told.row_seconds, told.encode_seconds, told.decode_seconds)
+    assert found == pytest.approx((TURN_S, ROW_S, 0.006, 0.012), rel=0.2)
+
+
+def test_who_has_drawn_nothing_tells_nothing_of_itself() -> None:
+    meter = SpeedMeter(16)
+    meter.tried(0.1, 2)
+    assert meter.snapshot() is None

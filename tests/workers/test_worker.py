@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from pacer.jobs.connection import connect, connect_async
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import TERMINAL, Job, JobStatus, Plan, TableMessage
+from pacer.jobs.messages import TERMINAL, Job, JobStatus, Plan, TableMessage, WorkerSpeed
 from pacer.jobs.store import JobStore
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import make_metrics
@@ -127,6 +127,34 @@ def test_jobs_become_pictures_with_their_provenance(family: Sd3Family, settings:
                 assert picture.info["prompt"] == job.prompt  # type: ignore[unused-ignore]
                 assert picture.info["seed"] == str(job.seed)
     assert count == len(jobs)
+
+
+def test_an_idle_worker_finds_out_that_it_is_fast_again(family: Sd3Family, settings: Settings) -> None:
+    """As slow as it measured itself every deadline would be refused, and nothing drawn that could tell it better."""
+    metrics = make_metrics("worker")
+    queue = WorkerQueue(connect(str(settings.redis_url)), settings, MODEL, "in-process")
+    worker = Worker(family, queue, settings, metrics, MODEL)
+    worker.warm_up(64, 64)
+    meter = worker._engine.speed  # a bad moment of the host cannot be made from outside
+    meter.encoded(5.0)
+    meter.decoded(5.0)
+    for rows in (2, 4, 8) * 8:
+        meter.stepped(10.0 + rows, rows)
+
+    def told() -> WorkerSpeed:
+        speed = call(settings, lambda store: store.speed(MODEL))
+        assert isinstance(speed, WorkerSpeed)
+        return speed
+
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        wait_until(lambda: call(settings, lambda store: store.speed(MODEL)) is not None)
+        assert told().encode_seconds > 1
+        wait_until(lambda: told().encode_seconds < 1 and told().turn_seconds < 3)
+    finally:
+        worker.stop()
+        thread.join(timeout=30)
 
 
 def test_a_seed_means_the_same_picture_whatever_the_company(family: Sd3Family, settings: Settings) -> None:

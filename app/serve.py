@@ -12,6 +12,10 @@ from pacer.settings import Settings
 GRACE_S = 5
 """Seconds that open streams get when the process is asked to end; their callers resume by Last-Event-ID."""
 
+KEEP_ALIVE_S = 75
+"""Seconds that an idle connection is kept: longer than clients and balancers use one again (5 s in httpx, and so in the
+OpenAI client, 60 s in most balancers), so that none is closed just as its next request is on the way."""
+
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -29,5 +33,6 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     uvicorn.Server(config).run()

@@ -20,6 +20,7 @@ from stand_in_worker import StandInWorker
 
 from app import logs
 from app.main import create_app
+from app.serve import KEEP_ALIVE_S
 from pacer.embedded_store import EmbeddedStore
 from pacer.jobs.connection import connect
 from pacer.models import CARD_NAME, load
@@ -99,7 +100,10 @@ def serving(settings: Settings) -> Iterator[str]:
     # With the protocol named, asyncio switches off Nagle's algorithm, as it does for addresses that it binds itself.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
         thread.start()

@@ -75,14 +75,15 @@ def test_who_waits_is_told_when_the_deadline_passes(client: httpx2.Client) -> No
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_crowd_of_drawings_gets_fewer_steps_and_quotes_are_no_crowd(client: httpx2.Client) -> None:
+def test_a_crowd_of_drawings_gets_fewer_evaluations_and_quotes_are_no_crowd(client: httpx2.Client) -> None:
     budget = {"latency_ms": 9000, "min_steps": 2, "max_steps": 6}
     slow = client.post("/v1/jobs", json={"prompt": SLOW_PROMPT, "budget": {"steps": 20}}).json()["id"]
-    quoted = [quote(client, **budget).json()["steps"] for _ in range(40)]
-    assert quoted == [6] * 40
+    quoted = [quote(client, **budget).json()["evaluations"] for _ in range(40)]
+    assert quoted == [12] * 40
     for _ in range(80):
         job = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": budget}).json()["id"]
         client.delete(f"/v1/jobs/{job}")  # what is promised is gone, what came is known
-    assert quote(client, **budget).json()["steps"] == 2, "eighty a second are more than twenty steps a second serve"
+    capped = quote(client, **budget).json()["evaluations"]
+    assert capped <= 8, "ten a second, the least that eighty are, leave each a tenth of a second: eight forwards"
     assert quote(client, latency_ms=9000, min_psnr_db=92).json()["steps"] == 6, "a floor is never degraded"
     client.delete(f"/v1/jobs/{slow}")

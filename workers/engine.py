@@ -36,7 +36,6 @@ from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
 
-_TRIED_ROWS = 2  # of a turn that only measures: those of one guided image
 _WAIT_S = 0.1  # longest wait for a lane, so that a stop is heard
 
 
@@ -155,7 +154,6 @@ class Engine:
         self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
         self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
         self.speed = SpeedMeter(max_rows)
-        self._usual_size: tuple[int, int] | None = None
         self._stepped_s: float | None = None  # when the last turn ended, if it stepped
 
     def __len__(self) -> int:
@@ -179,18 +177,11 @@ class Engine:
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
         self._networks.warm_up(width, height)
-        self._usual_size = (width, height)
 
     def remeasure(self) -> None:
-        """See how fast it is now, with nothing to draw; does nothing before `warm_up`."""
-        if self._usual_size is None:
-            return
-        try:
-            seconds = self._networks.try_turn(*self._usual_size, _TRIED_ROWS)
-        except Exception as error:
-            _check_device(error, ())
-            raise
-        self.speed.tried(seconds, _TRIED_ROWS)
+        """See how fast a guided image's turn is now, with nothing to draw; before `warm_up` it does nothing."""
+        if (seconds := self._networks.try_turn(rows=2)) is not None:
+            self.speed.tried(seconds, rows=2)
 
     def progress(self) -> tuple[tuple[Claim, int], ...]:
         """The jobs held and the evaluations that each has behind it."""

@@ -54,6 +54,7 @@ class Networks:
         self._families = tuple(InvariantFamily(each) if invariant else each for each in self._bounded)
         self._places = {name: place for place, name in enumerate(bounded)}
         self.own = self._families[0]
+        self._idle_input: tuple[tuple[int, ...], Conditioning] | None = None  # latent shape and text, once warm
         """The model, with its own network."""
 
     @property
@@ -91,19 +92,21 @@ class Networks:
             for family in self._families:
                 family.denoise(latents, torch.ones(rows, device=latents.device), [text] * rows)
         self.own.decode(latents[:1])
+        self._idle_input = (shape, text)
 
     @torch.inference_mode()
-    def try_turn(self, width: int, height: int, rows: int) -> float:
-        """Seconds of a call of the model's own network that draws nothing, at this size in pixels."""
-        (text,) = self.own.encode([""])
-        shape = self.own.latent_shape(width, height)
+    def try_turn(self, rows: int) -> float | None:
+        """Seconds of a call of the model's own network that draws nothing; None before `warm_up`."""
+        if self._idle_input is None:
+            return None
+        shape, text = self._idle_input
         latents = torch.zeros(rows, *shape, device=self.own.device)
         times = torch.ones(rows, device=latents.device)
+        started = 0.0
         for _ in range(2):  # the first wakes what has gone to sleep
             started = time.monotonic()
-            float(
-                self.own.denoise(latents, times, [text] * rows).sum()
-            )  # a device has done it when it can tell the sum
+            outputs = self.own.denoise(latents, times, [text] * rows)
+            float(outputs.sum())  # a device that can tell the sum has done it
         return time.monotonic() - started
 
     def denoise(

@@ -16,7 +16,7 @@ from pacer.metrics import Metrics
 from pacer.settings import Settings
 from workers.beat import Beat
 from workers.delivery import Delivery
-from workers.device import DeviceLostError
+from workers.device import DeviceLostError, is_lost
 from workers.engine import Engine
 from workers.families.base import Family
 from workers.idle import IdleClock
@@ -107,13 +107,21 @@ class Worker:
             while not self._stopping.is_set():
                 self._turn(wait_s=_IDLE_S if not len(self._engine) else 0)
                 if self._idle.is_due(time.monotonic(), idle=not len(self._engine)):
-                    self._engine.remeasure()
+                    self._remeasure()
             self._drain()
         except DeviceLostError as lost:
             self._abandon(lost)
             raise
         finally:
             self._leave()
+
+    def _remeasure(self) -> None:
+        try:
+            self._engine.remeasure()
+        except Exception as error:
+            if is_lost(error):
+                raise DeviceLostError((), error) from error
+            _log.exception("idle turn failed")  # nobody waits for it: what is wrong, the next image will tell
 
     def _drain(self) -> None:
         """Give back what has not begun, and finish what can be finished soon."""

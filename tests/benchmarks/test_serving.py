@@ -213,7 +213,7 @@ def test_a_small_run_against_the_stock_pipeline_and_a_peer_that_is_not_there(tmp
     assert load["states"] == {"drawn": load["arrivals"]}
     assert load["worst_level_difference"] == 0
     assert load["peak_memory_mb"] > 100
-    assert load["client_late_s"] >= 0
+    assert load["client_late_s"] < 0.25
     solo, deadlines = told["meta"]["solo_s"], told["meta"]["deadlines_s"]
     assert solo["4"] < solo["50"]
     assert deadlines == {steps: pytest.approx(3 * seconds) for steps, seconds in solo.items()}

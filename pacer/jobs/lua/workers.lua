@@ -3,6 +3,7 @@
 -- Reply: {number alive, speeds, now, work: slot and forwards in turn, owed: owner and forwards in turn,
 -- what comes in a second, as ARGV}.
 
+-- As inflow.py has them in seconds, for the simulation.
 local FADES_MS, FORGOTTEN, LEAST_MS = 8000, 3, 1000
 local COUNTS = {'came_images', 'came_open', 'came_forwards'}
 

@@ -43,6 +43,7 @@ async def bind(
         images=request.images,
         latency_s=request.latency_s,
         strength=None if request.picture is None else request.picture.strength,
+        prompt=request.prompt if planned.by_prompt else None,
     )
     return await gateway.bound_plans.keep(bound, seconds)
 
@@ -65,6 +66,8 @@ def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
         said = getattr(fields, name)
         if said is not None and said != value:
             raise not_binding(f"was quoted for {name} {value}, not {said}")
+    if bound.prompt is not None and fields.prompt != bound.prompt:
+        raise not_binding("was quoted for another prompt, whose words its steps follow from")
     named = {lora.name: lora.scale for lora in fields.lora or ()}
     loras = {lora.name: lora.scale for lora in bound.plan.lora}
     if fields.lora is not None and named != loras:

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+import pacer
 from pacer.errors import PacerError
 from pacer.settings import Settings
 
 app = typer.Typer(
     name="pacer",
-    help="Images under a budget.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,6 +33,14 @@ def main() -> None:
     except (PacerError, ValueError) as error:
         typer.echo(f"pacer: {_one_line(error)}", err=True)
         raise SystemExit(2) from None
+
+
+@app.callback(invoke_without_command=True)
+def options(*, version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False) -> None:
+    """Images under a budget."""
+    if version:
+        typer.echo(f"pacer {pacer.__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -81,6 +89,9 @@ def plan(
         float | None, typer.Option(help="Least share of the many-step teacher's quality, 0 to 1.")
     ] = None,
     min_psnr_db: Annotated[float | None, typer.Option(help="Least PSNR to the many-step teacher.")] = None,
+    kept_by: Annotated[
+        float | None, typer.Option(help="Share of the pictures by which a floor is kept, 0.9 by default.")
+    ] = None,
     min_steps: Annotated[int | None, typer.Option(help="Fewest steps.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
@@ -98,7 +109,7 @@ def plan(
 
     planned = quote_locally(
         _settings(),
-        Bounds(steps, evaluations, min_quality, min_psnr_db, min_steps, max_steps),
+        Bounds(steps, evaluations, min_quality, min_psnr_db, kept_by, min_steps, max_steps),
         model=model,
         guidance_scale=guidance_scale,
         schedule=schedule,

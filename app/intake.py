@@ -72,10 +72,10 @@ async def take(
         bound = await gateway.bound_plans.find(fields.plan_id, owner)
         fields = quoted_fields(fields, bound, count)
     card = gateway.card(fields.model)
-    _check_words(fields.prompt, "prompt", gateway, card)
-    _check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
+    check_words(fields.prompt, "prompt", gateway, card)
+    check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
     seed = _seed(fields.seed, count)
-    request = replace(_request(fields, gateway, card, source), images=count)
+    request = replace(_request(fields, gateway, card, source), images=count, prompt=fields.prompt)
     if bound is None:
         planned, table = await quote(request, gateway, owner, draws=True)
     else:
@@ -189,6 +189,7 @@ class _Bounds(TypedDict, total=False):
     max_steps: int | None
     min_psnr_db: float | None
     min_quality: float | None
+    kept_by: float | None
 
 
 def _bounds(budget: Budget | None) -> _Bounds:
@@ -202,6 +203,7 @@ def _bounds(budget: Budget | None) -> _Bounds:
         "max_steps": budget.max_steps,
         "min_psnr_db": budget.min_psnr_db,
         "min_quality": budget.min_quality,
+        "kept_by": budget.kept_by,
     }
 
 
@@ -241,7 +243,12 @@ def _seed(seed: int | None, count: int) -> int:
     return seed
 
 
-def _check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> None:
+def check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> None:
+    """Refuse a text that is longer than the model reads.
+
+    Raises:
+        PacerError: invalid_request, naming both lengths.
+    """
     most_chars = gateway.settings.max_prompt_chars
     if len(text) > most_chars:
         raise _invalid(field, f"may have at most {most_chars} characters, has {len(text)}")

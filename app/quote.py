@@ -20,6 +20,7 @@ class Bounds:
     evaluations: int | None = None
     min_quality: float | None = None
     min_psnr_db: float | None = None
+    kept_by: float | None = None
     min_steps: int | None = None
     max_steps: int | None = None
 
@@ -87,6 +88,11 @@ def describe_plan(planned: PlanAnswer) -> str:
     """The plan for a person to read."""
     quality = planned.predicted_quality_db
     expected = "unknown" if quality is None else f"{quality.mean:.1f} dB ({quality.low:.1f} to {quality.high:.1f})"
+    if quality is not None:
+        expected += "".join(
+            f", {100 * kept.by:.0f} of 100 pictures {kept.least:.1f} or more" for kept in quality.kept[2:]
+        )
+    expected += " for this prompt" if planned.by_prompt else ""
     sigmas = " ".join(f"{sigma:.4f}" for sigma in planned.sigmas)
     foreign = " (optimised on another model)" if planned.other_model else ""
     foreign += " (not shown to hold for this guidance, size or budget)" if planned.interpolated else ""

@@ -20,7 +20,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_BUDGET = ("steps", "evaluations", "latency_ms", "min_quality", "min_psnr_db", "min_steps", "max_steps")
+_BUDGET = ("steps", "evaluations", "latency_ms", "min_quality", "min_psnr_db", "kept_by", "min_steps", "max_steps")
 
 
 class PacerRefused(Exception):  # noqa: N818  the service's answer, not a fault of this program
@@ -81,8 +81,9 @@ class Pacer:
 
         Args:
             prompt: what to draw.
-            fields: the budget: steps, evaluations, latency_ms, min_quality, min_psnr_db, min_steps or max_steps, the
-                service's default where none is given; and any other field of POST /v1/images/generations, such as seed.
+            fields: the budget: steps, evaluations, latency_ms, min_quality, min_psnr_db, kept_by, min_steps or
+                max_steps, the service's default where none is given; and any other field of
+                POST /v1/images/generations, such as seed.
 
         Raises:
             PacerRefused: the service said no, and why.

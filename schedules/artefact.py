@@ -16,9 +16,10 @@ import numpy as np
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from schedules.compile import SOLVERS, compile_table
-from schedules.evidence import Evidence, Figure, Provenance, Sha256, Strict, ValidFor
+from schedules.evidence import Evidence, Figure, Kept, Provenance, Sha256, Strict, ValidFor
 from schedules.grids import MAX_STEPS
 from schedules.noise import FLOW, VariancePreserving, vp_of_betas
+from schedules.prompt_curves import PromptCurves
 from schedules.table import OWN, BaseKind, FloatArray, Prediction, Table, UncondMode
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Entry",
     "Evidence",
     "Figure",
+    "Kept",
     "Prediction",
     "Provenance",
     "Schedule",
@@ -172,6 +174,7 @@ class Schedule(Strict):
     valid_for: ValidFor
     provenance: Provenance
     entries: tuple[Entry, ...] = Field(min_length=1)
+    prompts: PromptCurves | None = Field(default=None, exclude_if=lambda prompts: prompts is None)
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:

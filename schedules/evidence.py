@@ -51,19 +51,57 @@ class Figure(Strict):
         return self
 
 
+SHARES = (0.5, 0.75, 0.9, 0.95, 0.98)
+"""Of the pictures, for each of which evidence says what they have at the least."""
+KEPT_BY = 0.9
+"""By how many of them a floor is kept, where a request does not say it."""
+
+
+class Kept(Strict):
+    """What a share of the pictures has at the least, with 95 % confidence."""
+
+    by: float = Field(gt=0, lt=1)
+    least: float
+
+
+def pairs(kept: tuple[Kept, ...]) -> tuple[tuple[float, float], ...]:
+    """Shares and what they have, in plain numbers."""
+    return tuple([(each.by, each.least) for each in kept])
+
+
+def least_of(kept: tuple[Kept, ...], share: float) -> float | None:
+    """What this share of the pictures has at the least; None where nobody measured so large a one."""
+    return next((each.least for each in kept if each.by >= share), None)
+
+
 class Evidence(Strict):
     """Measured on seeds and prompts that the search never saw, against the many-step teacher at equal seed."""
 
     psnr_db: Figure
+    kept_psnr_db: tuple[Kept, ...] = ()
+    kept_seeds: int | None = Field(
+        default=None, ge=1, description="from the same first seed on, of what is kept; null: `seeds`"
+    )
     latent_mse: Figure
     task_score: float | None = Field(default=None, ge=0, le=1)
     quality: Figure | None = Field(
         default=None, description="share of the teacher's task score; without a task, SSIM to its pictures"
     )
+    kept_ssim: tuple[Kept, ...] = Field(default=(), description="where quality is SSIM")
     seeds: int = Field(ge=1)
     seed_offset: int = Field(ge=0)
     teacher_steps: int = Field(ge=1)
     baselines_psnr_db: dict[str, Figure] = Field(default_factory=dict)
+
+    def psnr_db_of(self, share: float) -> float | None:
+        """What this share of the pictures has at the least, dB; None where nobody measured it."""
+        return least_of(self.kept_psnr_db, share)
+
+    def quality_of(self, share: float) -> float | None:
+        """What a floor of quality may count on: SSIM of this share of the pictures; a task score in their mean."""
+        if self.kept_ssim:
+            return least_of(self.kept_ssim, share)
+        return None if self.quality is None else self.quality.low
 
 
 class Provenance(Strict):

@@ -10,7 +10,7 @@ from app.auth import OwnerDep
 from app.binding import bind
 from app.body import StrictRoute
 from app.gateway import GatewayDep
-from app.intake import budget_request, count_of, quote
+from app.intake import budget_request, check_words, count_of, quote
 from app.problems import describe
 from app.schemas.answers import BoundQuoteAnswer, PlanAnswer, QuoteAnswer
 from app.schemas.requests import PlanRequest
@@ -37,7 +37,8 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
 )
 async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> BoundQuoteAnswer | QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
-    request = replace(budget_request(body, gateway), images=count_of(body.n, gateway))
+    request = replace(budget_request(body, gateway), images=count_of(body.n, gateway), prompt=body.prompt)
+    check_words(body.prompt or "", "prompt", gateway, request.card)
     if body.strength is not None:
         request = replace(request, picture=PictureEntry(body.strength))
     planned, table = await quote(request, gateway, owner)

@@ -10,6 +10,13 @@ from pacer.jobs import messages
 from pacer.jobs.messages import EventKind, ImageFormat, JobState
 
 
+class KeptAnswer(BaseModel):
+    """What a share of the pictures has at the least, with 95 % confidence."""
+
+    by: float = Field(description="share of the pictures")
+    least: float
+
+
 class Quality(BaseModel):
     """PSNR to the many-step teacher, decibels, with its 95 % interval."""
 
@@ -18,12 +25,39 @@ class Quality(BaseModel):
     high: float
 
 
+class PlannedQuality(Quality):
+    """The same, and what single pictures have."""
+
+    kept: list[KeptAnswer] = Field(description="what floors of PSNR go by; empty where nobody measured it")
+
+
 class Share(BaseModel):
     """Share of the many-step teacher's quality, with its 95 % interval."""
 
     mean: float
     low: float
     high: float
+    kept: list[KeptAnswer] = Field(description="of SSIM; empty for a task score, whose floors go by low")
+
+
+def _quality(
+    interval: tuple[float, float, float] | None, kept: tuple[tuple[float, float], ...]
+) -> PlannedQuality | None:
+    if interval is None:
+        return None
+    mean, low, high = interval
+    return PlannedQuality(mean=mean, low=low, high=high, kept=_kept(kept))
+
+
+def _share(interval: tuple[float, float, float] | None, kept: tuple[tuple[float, float], ...]) -> Share | None:
+    if interval is None:
+        return None
+    mean, low, high = interval
+    return Share(mean=mean, low=low, high=high, kept=_kept(kept))
+
+
+def _kept(kept: tuple[tuple[float, float], ...]) -> list[KeptAnswer]:
+    return [KeptAnswer(by=by, least=least) for by, least in kept]
 
 
 class LoraAnswer(BaseModel):
@@ -46,7 +80,7 @@ class PlanAnswer(BaseModel):
     predicted_wait_seconds: float | None = Field(
         description="what others add to it, as expected; null until a worker has measured"
     )
-    predicted_quality_db: Quality | None = Field(description="null without evidence")
+    predicted_quality_db: PlannedQuality | None = Field(description="null without evidence")
     predicted_quality: Share | None = Field(description="null without evidence")
     other_model: bool = Field(
         description="the schedule was optimised on another model or other weights, and allow_other_model ran it here"
@@ -55,6 +89,10 @@ class PlanAnswer(BaseModel):
         description="the schedule was made from those of neighbouring budgets, or allow_interpolated took it for a "
         "guidance scale or a size that it was not shown to hold for"
     )
+    by_prompt: bool = Field(
+        description="the steps of a floor, and the quality predicted, follow from the words of the prompt, rather than "
+        "from pictures of all prompts"
+    )
     lora: list[LoraAnswer] = Field(
         description="what the model is drawn with; the schedule was searched without, so no quality is predicted"
     )
@@ -62,7 +100,6 @@ class PlanAnswer(BaseModel):
     @classmethod
     def of(cls, plan: messages.Plan) -> PlanAnswer:
         """The plan as it goes over HTTP."""
-        quality, share = plan.predicted_quality_db, plan.predicted_quality
         return cls(
             model=plan.model,
             schedule=plan.schedule,
@@ -71,11 +108,12 @@ class PlanAnswer(BaseModel):
             evaluations=plan.evaluations,
             sigmas=list(plan.sigmas),
             predicted_seconds=plan.predicted_seconds,
-            predicted_quality_db=None if quality is None else Quality(mean=quality[0], low=quality[1], high=quality[2]),
-            predicted_quality=None if share is None else Share(mean=share[0], low=share[1], high=share[2]),
+            predicted_quality_db=_quality(plan.predicted_quality_db, plan.kept_psnr_db),
+            predicted_quality=_share(plan.predicted_quality, plan.kept_ssim),
             predicted_wait_seconds=plan.predicted_wait_seconds,
             other_model=plan.other_model,
             interpolated=plan.interpolated,
+            by_prompt=plan.by_prompt,
             lora=[LoraAnswer(name=lora.name, scale=lora.scale) for lora in plan.lora],
         )
 

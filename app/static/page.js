@@ -55,7 +55,9 @@ function drawFields() {
 async function quote() {
   clearTimeout(quoted);
   $("amount-shown").value = form.amount.value;
-  quoted = setTimeout(() => attempt(async () => showPlan(await (await call("POST", "/v1/plan", planFields())).json())), 120);
+  const fields = planFields();
+  if (form.prompt.value.trim()) fields.prompt = form.prompt.value;
+  quoted = setTimeout(() => attempt(async () => showPlan(await (await call("POST", "/v1/plan", fields)).json())), 120);
 }
 
 function showPlan(plan) {
@@ -71,6 +73,8 @@ function showPlan(plan) {
       ? `${quality.mean.toFixed(1)} dB (${quality.low.toFixed(1)} to ${quality.high.toFixed(1)})`
       : "no evidence",
   };
+  for (const { by, least } of (quality?.kept ?? []).slice(-1)) rows[`${100 * by} of 100 pictures`] = `${least.toFixed(1)} dB or more`;
+  if (plan.by_prompt) rows["told by"] = "the words of the prompt";
   if (plan.predicted_wait_seconds > 0.005) rows["predicted wait"] = `${plan.predicted_wait_seconds.toFixed(2)} s`;
   if (plan.predicted_quality) rows["of many steps' quality"] = `${(100 * plan.predicted_quality.mean).toFixed(1)} %`;
   $("plan").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
@@ -185,7 +189,7 @@ form.addEventListener("submit", async (event) => {
 
 $("stop").addEventListener("click", () => job && attempt(() => call("DELETE", job)));
 form.kind.addEventListener("input", chooseKind);
-for (const name of ["kind", "amount", "guidance_scale", "schedule", "key"]) form[name].addEventListener("input", quote);
+for (const name of ["prompt", "kind", "amount", "guidance_scale", "schedule", "key"]) form[name].addEventListener("input", quote);
 
 await attempt(async () => {
   const { data } = await (await call("GET", "/v1/models")).json();

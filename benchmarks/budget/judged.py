@@ -24,7 +24,10 @@ _SAME_DB = 99.0  # of equal pictures
 
 
 def judge(url: str, guidance_scale: float, delivered: Sequence[Answer]) -> dict[str, Any]:
-    """What was delivered, by floor: task score and PSNR measured, and whether the floor was kept in the mean.
+    """What was delivered, by floor: task score and PSNR measured, and by how many pictures the floor was missed.
+
+    A floor of PSNR is missed by each picture below it, one of the task score, which only many pictures have, by all
+    of them together.
 
     Args:
         url: of a server that draws the teacher's pictures.
@@ -37,9 +40,9 @@ def judge(url: str, guidance_scale: float, delivered: Sequence[Answer]) -> dict[
     by_floor = [
         _floor(name, [row for row in rows if row["floor"] == name]) for name in sorted({r["floor"] for r in rows})
     ]
-    floored = [row for row in by_floor if row["kept"] is not None]
+    floored = [row for row in by_floor if row["missed"] is not None]
     total = sum(row["pictures"] for row in floored)
-    missed = sum(row["pictures"] for row in floored if not row["kept"])
+    missed = sum(row["missed"] for row in floored)
     return {
         "pictures": len(rows),
         "task_share_of_teacher": _share(rows),
@@ -71,9 +74,12 @@ def _row(one: Answer, teacher: NDArray[np.uint8]) -> dict[str, Any]:
 def _floor(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     share, psnr_db = _share(rows), float(np.mean([row["psnr_db"] for row in rows]))
     field, _, least = name.partition(" ")
-    measured = {"min_quality": share, "min_psnr_db": psnr_db}.get(field)
-    kept = None if measured is None else measured >= float(least)
-    return {"floor": name, "pictures": len(rows), "task_share_of_teacher": share, "psnr_db": psnr_db, "kept": kept}
+    missed = None
+    if field == "min_psnr_db":
+        missed = sum(bool(row["psnr_db"] < float(least)) for row in rows)
+    elif field == "min_quality":
+        missed = 0 if share >= float(least) else len(rows)
+    return {"floor": name, "pictures": len(rows), "task_share_of_teacher": share, "psnr_db": psnr_db, "missed": missed}
 
 
 def _share(rows: Sequence[dict[str, Any]]) -> float:

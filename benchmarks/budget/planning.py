@@ -12,7 +12,7 @@ from pacer.control.budget_request import BudgetRequest
 from pacer.control.limits import Forecast
 from pacer.control.load import Load
 from pacer.control.planner import plan
-from pacer.control.work import Work, slot_at
+from pacer.control.work import Work, packed, slot_at
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import ModelCard
 from schedules.registry import Registry
@@ -27,23 +27,23 @@ def microseconds(card: ModelCard, registry: Registry) -> dict[str, float]:
     width, height = card.default_size
     request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=width, height=height, latency_s=2.0)
 
-    def planned(work: list[bytes]) -> None:
+    def planned(work: bytes) -> None:
         load = Load(_SPEED, 8, _NOW_MS, Work.read(work, _NOW_MS))
         plan(request, registry, Forecast.of(load, request.latency_s), degrade_at=0.5)
 
-    return {name: _median_us(work, planned) for name, work in (("idle", []), (f"{_JOBS} jobs", _work()))}
+    return {name: _median_us(work, planned) for name, work in (("idle", b""), (f"{_JOBS} jobs", _work()))}
 
 
-def _work() -> list[bytes]:
+def _work() -> bytes:
     """Sums as the store tells them."""
     draws, work = np.random.default_rng(0), dict[str, int]()
     for due_s, steps in zip(draws.uniform(0.2, 10.0, _JOBS), draws.integers(4, 21, _JOBS), strict=True):
         slot = slot_at(_NOW_MS + 1000 * due_s, _NOW_MS)
         work[f"d{slot}"] = work.get(f"d{slot}", 0) + 2 * int(steps)
         work[f"n{slot}"] = work.get(f"n{slot}", 0) + 1
-    return [part.encode() for name, number in work.items() for part in (name, str(number))]
+    return packed(work)
 
 
-def _median_us(work: list[bytes], planned: Callable[[list[bytes]], None]) -> float:
+def _median_us(work: bytes, planned: Callable[[bytes], None]) -> float:
     taken = timeit.repeat(lambda: planned(work), number=_CALLS, repeat=_REPEATS)
     return 1e6 * median(taken) / _CALLS

@@ -8,6 +8,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Lora
 from pacer.models import ModelCard
 from schedules.compile import SOLVERS
+from schedules.evidence import SHARES
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class BudgetRequest:
         max_steps: the most steps; None leaves that to the service.
         min_psnr_db: the least PSNR to the teacher, decibels, that a schedule was shown to reach; None sets no floor.
         min_quality: the least share of the teacher's quality, 0 to 1, that one was shown to reach; None sets no floor.
+        kept_by: share of the pictures by which a floor is kept; None is 0.9.
+        prompt: what will be drawn, whose words may tell what a floor needs; None where nobody said it yet.
         schedule: a registry id 'model/solver/steps' or 'model/solver@variant/steps', or the name of a grid; None takes
             the best there is.
         solver: a solver's name, any variant; None takes the schedule's own, or the model's.
@@ -72,6 +75,8 @@ class BudgetRequest:
     max_steps: int | None = None
     min_psnr_db: float | None = None
     min_quality: float | None = None
+    kept_by: float | None = None
+    prompt: str | None = None
     schedule: str | None = None
     solver: str | None = None
     sigmas: tuple[float, ...] | None = None
@@ -93,8 +98,16 @@ class BudgetRequest:
     @property
     def leaves_steps_open(self) -> bool:
         """Whether other bounds than a number of steps say what may be spent."""
-        bounds = (self.evaluations, self.latency_s, self.min_steps, self.max_steps, self.min_psnr_db, self.min_quality)
-        return self.steps is None and any(bound is not None for bound in bounds)
+        if self.steps is not None:
+            return False
+        open_ends = self.min_steps is not None or self.max_steps is not None
+        spent = self.evaluations is not None or self.latency_s is not None
+        return spent or open_ends or self.floored
+
+    @property
+    def floored(self) -> bool:
+        """Whether it sets a least quality."""
+        return self.min_psnr_db is not None or self.min_quality is not None
 
 
 def grid_solver(request: BudgetRequest) -> str:
@@ -161,8 +174,15 @@ def check_bounds(request: BudgetRequest, max_steps: int) -> None:
 
 
 def _check_floors(request: BudgetRequest) -> None:
-    """Refuse floors where a LoRA makes another model of the one that was measured."""
-    if request.lora and (request.min_psnr_db is not None or request.min_quality is not None):
+    """Refuse floors where a LoRA makes another model of the one that was measured, and shares that keep none."""
+    if request.kept_by is not None:
+        if not request.floored:
+            raise invalid(
+                "budget.kept_by", "says by how many pictures a floor is kept; give min_psnr_db or min_quality"
+            )
+        if not SHARES[0] <= request.kept_by <= SHARES[-1]:
+            raise invalid("budget.kept_by", f"must lie in {SHARES[0]:g} to {SHARES[-1]:g}, is {request.kept_by:g}")
+    if request.lora and request.floored:
         field = "budget.min_quality" if request.min_psnr_db is None else "budget.min_psnr_db"
         raise invalid(field, "quality was measured without LoRAs, so none is known with one; leave out one of the two")
 

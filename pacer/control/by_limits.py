@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pacer.control.budget_request import BudgetRequest, grid_solver
+from pacer.control.by_prompt import Expected
 from pacer.control.choice import Choice, from_grid
 from pacer.control.evaluations import forwards, rows_of
 from pacer.control.held import Offer, nearest_choice, offers
@@ -30,7 +31,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
         return from_grid(request, card.grid, longest_grid(request, replace(limits, steps=(least, native))))
     known = offers(request, registry)
     if limits.floored:
-        return _cheapest(limits, known)
+        return _cheapest(limits, known, Expected(request.prompt))
     best = next((offer for offer in known if offer.within(limits)), None)
     if best is not None and best.evidence is not None:
         return best.choice
@@ -45,16 +46,16 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     return near or from_grid(request, card.grid, longest_grid(request, limits))
 
 
-def _cheapest(limits: Limits, known: tuple[Offer, ...]) -> Choice:
+def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
-    reaching = [offer for offer in known if limits.reached_by(offer.evidence)]
+    reaching = [offer for offer in known if expected.reached(offer, limits)]
     if not reaching:
-        raise beyond_reach(limits, [offer.entry for offer in known])
+        raise beyond_reach(limits, [(expected.choice(offer).evidence, offer.steps) for offer in known])
     cheapest = sorted(reaching, key=lambda offer: offer.evaluations)
     for offer in cheapest:
         if offer.within(limits):
-            return offer.choice
+            return expected.choice(offer)
     least = cheapest[0]
     raise too_dear(limits, least.steps, least.turns, least.evaluations)
 

@@ -35,6 +35,7 @@ class Choice:
         evidence: what was measured of it; None where nothing was.
         other_model: whether it was optimised on another model or other weights.
         interpolated: whether it is used beyond what it was shown to hold for.
+        by_prompt: whether the evidence is what is to be expected for the prompt at hand, rather than for all.
         costs: what a forward of each smaller network that its rows name costs, in forwards of the model's own.
     """
 
@@ -45,6 +46,7 @@ class Choice:
     evidence: Evidence | None = None
     other_model: bool = False
     interpolated: bool = False
+    by_prompt: bool = False
     costs: Mapping[str, float] = field(default_factory=dict)
 
     def network_evaluations(self, guidance_scale: float) -> int:

@@ -50,8 +50,9 @@ def inflow_of(request: BudgetRequest, evaluations: int) -> Inflow:
 
 def is_open(request: BudgetRequest) -> bool:
     """Whether it has a deadline, and takes fewer steps where there is no time for more."""
-    floored = request.min_psnr_db is not None or request.min_quality is not None
-    fixed = floored or request.steps is not None or request.sigmas is not None or request.card.distilled is not None
+    fixed = (
+        request.floored or request.steps is not None or request.sigmas is not None or request.card.distilled is not None
+    )
     least, most = request.min_steps or 1, request.max_steps or math.inf
     return request.latency_s is not None and not fixed and least < most
 

@@ -11,7 +11,7 @@ from pacer.control.promise import Promise
 from pacer.control.step_cap import Traffic
 from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
-from schedules.evidence import Evidence
+from schedules.evidence import KEPT_BY, Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,10 @@ class Limits:
         steps: least and most.
         evaluations: most forwards of the network for one image.
         latency_s: most seconds from arrival to the image.
-        psnr_db: least PSNR to the teacher that was shown, decibels: the low end of its interval.
-        quality: least share of the teacher's quality that was shown, 0 to 1: the low end of its interval.
+        psnr_db: least PSNR to the teacher, decibels, that `kept_by` of the pictures were shown to have.
+        quality: least share of the teacher's quality that was shown, 0 to 1: of SSIM likewise, of a task score the low
+            end of its mean's interval.
+        kept_by: share of the pictures.
         forecast: what `latency_s` is reckoned with; without it, it bounds nothing.
         images: how many are asked for together.
         degrade_at: share of what may be promised from which on the most steps are not given, where fewer will do.
@@ -93,6 +95,7 @@ class Limits:
     latency_s: float | None = None
     psnr_db: float | None = None
     quality: float | None = None
+    kept_by: float = KEPT_BY
     forecast: Forecast | None = None
     images: int = 1
     degrade_at: float = 1.0
@@ -147,6 +150,12 @@ class Limits:
             return True
         if evidence is None:
             return False
-        shown = evidence.quality
-        sharp = self.psnr_db is None or evidence.psnr_db.low >= self.psnr_db
-        return sharp and (self.quality is None or (shown is not None and shown.low >= self.quality))
+        return self.reached(evidence.psnr_db_of(self.kept_by), evidence.quality_of(self.kept_by))
+
+    def reached(self, psnr_db: float | None, quality: float | None) -> bool:
+        """The same of figures; None where nobody measured one."""
+        return _at_least(psnr_db, self.psnr_db) and _at_least(quality, self.quality)
+
+
+def _at_least(shown: float | None, floor: float | None) -> bool:
+    return floor is None or (shown is not None and shown >= floor)

@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-import numpy as np
-
 from pacer.control.company import Company
 from pacer.control.inflow import Inflow
-from pacer.control.promise import Demand, Promise
+from pacer.control.promise import Demand, Later, Promise
 from pacer.control.step_cap import Traffic
-from pacer.control.work import SLOT_MS, Work, slot_at
+from pacer.control.work import Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
-from schedules.table import FloatArray
 
 
 @dataclass(frozen=True)
@@ -78,15 +75,8 @@ class Load:
         if place:
             jobs, longest = float(work.jobs[place - 1]), float(work.longest[place - 1])
             own = Demand(due_s, company.ahead, jobs, longest / each)
-        later = self._due_after(place, each) if place < len(work.slots) else None
+        later = Later(work, place, self.now_ms, each) if place < len(work.slots) else None
         return Promise(self.speed, self.workers, company.turn_s(each), own, later)
-
-    def _due_after(self, place: int, each: int) -> Demand[FloatArray]:
-        """What is due by the end of the slots from a place on."""
-        work = self.work
-        until_s = (work.slots[place:] * SLOT_MS - self.now_ms) / 1000
-        forwards, jobs = work.forwards[place:].astype(np.float64), work.jobs[place:].astype(np.float64)
-        return Demand(until_s, forwards, jobs, work.longest[place:] / each)
 
     def _turns_before(self, owner: str, promised: int) -> float:
         """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.

@@ -19,7 +19,7 @@ from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
 from pacer.jobs.messages import Plan
 from pacer.models import ModelCard
-from schedules.evidence import Figure
+from schedules.evidence import KEPT_BY, Figure, pairs
 from schedules.registry import Registry
 from schedules.table import Table
 
@@ -74,9 +74,12 @@ def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast:
         predicted_seconds=None if forecast is None else forecast.service_s(turns, evaluations),
         predicted_quality_db=None if evidence is None else _interval(evidence.psnr_db),
         predicted_quality=None if evidence is None or evidence.quality is None else _interval(evidence.quality),
+        kept_psnr_db=() if evidence is None else pairs(evidence.kept_psnr_db),
+        kept_ssim=() if evidence is None else pairs(evidence.kept_ssim),
         predicted_wait_seconds=None if forecast is None else forecast.added_s(turns, evaluations),
         other_model=choice.other_model,
         interpolated=choice.interpolated,
+        by_prompt=choice.by_prompt,
         lora=request.lora,
     )
 
@@ -90,10 +93,7 @@ def _limits(
 ) -> Limits:
     """The bounds of a request; one that sets none from above, or none that can be reckoned with, has the default."""
     reckoned = request.latency_s is not None and forecast is not None
-    bounded = reckoned or any(
-        bound is not None
-        for bound in (request.evaluations, request.max_steps, request.min_psnr_db, request.min_quality)
-    )
+    bounded = reckoned or request.floored or request.evaluations is not None or request.max_steps is not None
     least = request.min_steps or 1
     cap = inf
     most = min(request.max_steps or max_steps, max_steps)
@@ -107,6 +107,7 @@ def _limits(
         latency_s=request.latency_s,
         psnr_db=request.min_psnr_db,
         quality=request.min_quality,
+        kept_by=KEPT_BY if request.kept_by is None else request.kept_by,
         forecast=forecast,
         images=request.images,
         degrade_at=degrade_at,

@@ -13,14 +13,12 @@ however many jobs there are. docs/experiments.md, "what may be promised", has th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numpy as np
-
+from pacer.control.work import SLOT_MS, Work
 from pacer.jobs.messages import WorkerSpeed
-from schedules.table import FloatArray
 
 _COMPANY = 0.4
 """Share of what an image can afford to have beside it that batches are reckoned to hold; tight ones break up early."""
@@ -30,11 +28,8 @@ _FULL = 0.75
 """Share of the time that promises may take once there are any: turns vary, and a slow one delays everybody in it."""
 
 
-_Numbers = TypeVar("_Numbers", float, FloatArray)
-
-
-class Demand(NamedTuple, Generic[_Numbers]):
-    """What is due by a time, or by each of some times, shape (n,); what is due before it included.
+class Demand(NamedTuple):
+    """What is due by a time; what is due before it included.
 
     Attributes:
         until_s: seconds until then.
@@ -43,10 +38,36 @@ class Demand(NamedTuple, Generic[_Numbers]):
         turns: that the longest of these has left.
     """
 
-    until_s: _Numbers
-    forwards: _Numbers
-    images: _Numbers
-    turns: _Numbers
+    until_s: float
+    forwards: float
+    images: float
+    turns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What is due by the end of each of some slots of time, those before them included; times rising.
+
+    Attributes:
+        work: what workers have before them.
+        place: which slot of it is the first.
+        now_ms: the store's time.
+        each: forwards of one image in a turn, about.
+    """
+
+    work: Work
+    place: int
+    now_ms: int
+    each: int
+
+    def __len__(self) -> int:
+        return len(self.work.slots) - self.place
+
+    def within(self, first: int, end: int) -> Demand:
+        """What is due by the end of the last of some slots, were it all due by that of the first of them."""
+        work, last = self.work, self.place + end - 1
+        until_s = work.slots.item(self.place + first) * (SLOT_MS / 1000) - self.now_ms / 1000
+        return Demand(until_s, work.forwards.item(last), work.jobs.item(last), work.longest.item(last) / self.each)
 
 
 class _Asked(NamedTuple):
@@ -65,7 +86,7 @@ class Promise:
         workers: how many there are.
         begin_s: seconds until a request can join a batch.
         own: what else is due by its own deadline.
-        later: the same for later times; None where nothing is due after it.
+        later: what is due after it; None where nothing is.
     """
 
     def __init__(
@@ -73,13 +94,12 @@ class Promise:
         speed: WorkerSpeed,
         workers: int,
         begin_s: float,
-        own: Demand[float],
-        later: Demand[FloatArray] | None = None,
+        own: Demand,
+        later: Later | None = None,
     ) -> None:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
         self._own, self._later = own, later
         self._shared = later is not None or own.forwards > 0
-        self._known: dict[_Asked, FloatArray] = {}
         self._held: dict[_Asked, float] = {}  # what is chosen was tried before, and left more to others then
 
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
@@ -103,42 +123,49 @@ class Promise:
         asked = _Asked(turns, forwards, images)
         if self._held.get(asked, inf) <= share:
             return True
-        held = self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share) <= 0
+        held = self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share, 0.0) <= 0
         if held:
             self._held[asked] = share
         return held
 
     def _own_late_s(self, asked: _Asked, share: float) -> float:
-        needed_s = self._needed_s(self._own, asked, min, max)
-        return needed_s - share * (self._own.until_s - self._speed.deliver_seconds)
+        return self._late_by_s(self._own, asked, share)
 
-    def _later_late_s(self, asked: _Asked, share: float) -> float:
-        if self._later is None:
-            return -inf
-        if asked not in self._known:
-            self._known[asked] = self._needed_s(self._later, asked, np.minimum, np.maximum)
-        late = self._known[asked] - share * (self._later.until_s - self._speed.deliver_seconds)
-        return float(late.max())
+    def _later_late_s(self, asked: _Asked, share: float, least: float = -inf) -> float:
+        """Seconds by which the worst of what is due later would be late, or `least` where that is more.
 
-    def _needed_s(
-        self, due: Demand[_Numbers], asked: _Asked, least: Callable[..., _Numbers], most: Callable[..., _Numbers]
-    ) -> _Numbers:
-        """Seconds that workers take for what is due by a time, the request included.
+        Found by halves: nothing in some slots is later than all that is due by the last of them would be, were it due
+        by the first, as nothing takes longer for having more time. Where that is no worse than what is known, there is
+        no need to look at them.
+        """
+        later = self._later
+        if later is None:
+            return least
+
+        def worst_s(first: int, end: int, least: float) -> float:
+            most = self._late_by_s(later.within(first, end), asked, share)
+            if most <= least or end - first == 1:
+                return max(most, least)
+            middle = (first + end) // 2
+            return worst_s(middle, end, worst_s(first, middle, least))
+
+        return worst_s(0, len(later), least)
+
+    def _late_by_s(self, due: Demand, asked: _Asked, share: float) -> float:
+        """Seconds by which what is due by a time would be late, the request included.
 
         Args:
-            due: by one time or by several.
+            due: what is due.
             asked: the request.
-            least: the smaller of two of such numbers.
-            most: the larger.
+            share: of the time until then, that it may take.
         """
         turns, forwards, images = asked
-        speed, each = self._speed, forwards / turns
-        work, longest = (due.forwards + forwards * images) / self._workers, most(due.turns, turns)
+        speed, workers, each = self._speed, self._workers, forwards / turns
         until_s = due.until_s - speed.deliver_seconds
-        affordable = (until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
-        rows = least(most(_COMPANY * affordable, each), max(each, speed.rows))
-        together = most(longest, work / rows)
-        calls = (1 - _ALONE) * together + _ALONE * most(together, work / each)
-        drawn = (due.images + images) / self._workers * (speed.encode_seconds + speed.decode_seconds)
-        needed: _Numbers = self._begin_s + calls * speed.turn_seconds + work * speed.row_seconds + drawn
-        return needed
+        work, longest = (due.forwards + forwards * images) / workers, max(due.turns, turns)
+        affordable = _COMPANY * (until_s / longest - speed.turn_seconds) / max(speed.row_seconds, 1e-9)
+        rows = min(max(affordable, each), max(each, speed.rows))
+        calls = (1 - _ALONE) * max(longest, work / rows) + _ALONE * max(longest, work / each)
+        drawn = (due.images + images) / workers * (speed.encode_seconds + speed.decode_seconds)
+        needed_s = self._begin_s + calls * speed.turn_seconds + work * speed.row_seconds + drawn
+        return needed_s - share * until_s

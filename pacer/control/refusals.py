@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pacer.control.limits import Limits
 from pacer.errors import ErrorKind, PacerError
-from schedules.artefact import Entry
+from schedules.evidence import Evidence
 
 STEPS = "budget.max_steps"
 EVALUATIONS = "budget.evaluations"
@@ -71,18 +71,25 @@ def too_dear(limits: Limits, steps: int, turns: int, evaluations: int) -> PacerE
     return too_late(limits, f"{steps} steps, which {field} {floor} needs,", turns, evaluations)
 
 
-def beyond_reach(limits: Limits, held: Sequence[Entry]) -> PacerError:
-    """The error where no schedule was shown to reach the floor."""
+def beyond_reach(limits: Limits, held: Sequence[tuple[Evidence | None, int]]) -> PacerError:
+    """The error where no schedule was shown to reach the floor.
+
+    Args:
+        limits: of the budget.
+        held: what was measured of each schedule at hand, and its steps.
+    """
     field, floor = _floor(limits)
     if limits.psnr_db is not None:
-        shown = [(entry.evidence.psnr_db.low, entry.steps) for entry in held if entry.evidence]
+        shown = [(evidence.psnr_db_of(limits.kept_by), steps) for evidence, steps in held if evidence]
     else:
-        shown = [
-            (entry.evidence.quality.low, entry.steps) for entry in held if entry.evidence and entry.evidence.quality
-        ]
-    if not shown:
+        shown = [(evidence.quality_of(limits.kept_by), steps) for evidence, steps in held if evidence]
+    known = [(reached, steps) for reached, steps in shown if reached is not None]
+    if not known and limits.psnr_db is not None and any(evidence for evidence, _ in held):
+        what = f"what {100 * limits.kept_by:g} of 100 pictures reach was not measured"
+        return _refused(field, f"{what}; lower budget.kept_by, or measure more seeds (pacer schedules measure)")
+    if not known:
         return _refused(field, "nothing was measured for this model, guidance_scale and size; leave the floor out")
-    most, steps = max(shown)
+    most, steps = max(known)
     return _refused(field, f"{floor} was not shown to be reached; the most is {most:.4g}, by {steps} steps")
 
 
@@ -96,7 +103,7 @@ def below_floor(limits: Limits, what: str, *, measured: bool) -> PacerError:
 def _floor(limits: Limits) -> tuple[str, str]:
     """The floor that is named first, and how it is said."""
     if limits.psnr_db is not None:
-        return PSNR, f"{limits.psnr_db:g} dB"
+        return PSNR, f"{limits.psnr_db:g} dB for {100 * limits.kept_by:g} of 100 pictures"
     return QUALITY, f"{limits.quality:g}"
 
 

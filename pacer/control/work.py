@@ -6,24 +6,19 @@ so that reading them costs the same however many jobs there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schedules.table import FloatArray
 
 SLOT_MS = 100
 _FAR_MS, _COARSE = 10_000, 10  # what is due later than that is kept in slots so many times as wide
-_DUE, _HOPED, _DUE_JOBS, _HOPED_JOBS = range(4)
-_KINDS = {"d": _DUE, "b": _HOPED, "n": _DUE_JOBS, "m": _HOPED_JOBS}
-"""Forwards of requests with a deadline and of those without, and how many jobs they are of, by the store's letter."""
-_BEYOND = 2**40  # a slot beyond all
-_BOUNDS = tuple(kind * _BEYOND for kind in (_HOPED, _DUE_JOBS, _HOPED_JOBS))
-
-_Slots = NDArray[np.int64]
+_JOBS = {"d": "n", "b": "m"}
+"""Sums of forwards, of requests with a deadline and of those without, and those of the jobs that they are of."""
+_HOPED = 2**40  # what is added to the slots of those without, beyond all others
 
 
 def slot_at(due_ms: float, now_ms: float) -> int:
@@ -46,12 +41,12 @@ class Work:
         hoped_jobs: all of them.
     """
 
-    slots: _Slots
-    forwards: _Slots
-    jobs: _Slots
+    slots: FloatArray
+    forwards: FloatArray
+    jobs: FloatArray
     longest: FloatArray
-    hoped_slots: _Slots
-    hoped_forwards: _Slots
+    hoped_slots: FloatArray
+    hoped_forwards: FloatArray
     hoped_jobs: int
 
     @classmethod
@@ -62,37 +57,25 @@ class Work:
             sums: by the kind of sum, one letter, and the slot.
             now_ms: the store's time.
         """
-        told = [(_KINDS[name[0]], int(name[1:]), number) for name, number in sums.items()]
-        return cls._summed(np.array(told, dtype=np.int64).reshape(-1, 3), now_ms)
+        return cls.read(packed(sums), now_ms)
 
     @classmethod
-    def read(cls, reply: Sequence[bytes], now_ms: int) -> Self:
-        """The same from the store's own words: names and sums in turn."""
-        text = b" ".join(reply)
-        for letter, kind in _KINDS.items():
-            text = text.replace(letter.encode(), b"%d " % kind)
-        return cls._summed(np.fromstring(text, dtype=np.int64, sep=" ").reshape(-1, 3), now_ms)
-
-    @classmethod
-    def _summed(cls, told: _Slots, now_ms: int) -> Self:
-        """From kinds, slots and sums, shape (n, 3)."""
-        if not len(told):
-            return cls(_NOTHING, _NOTHING, _NOTHING, _NO_LENGTHS, _NOTHING, _NOTHING, 0)
-        keys = told[:, 0] * _BEYOND + told[:, 1]
-        order = keys.argsort()
-        slots, sums = told[order, 1], told[order, 2]
-        past, due, hoped, counted = keys[order].searchsorted((now_ms // SLOT_MS, *_BOUNDS)).tolist()
-        forwards = sums[past:due]
-        jobs = _jobs_of(slots[past:due], slots[hoped:counted], sums[hoped:counted])
-        hoped_jobs = _jobs_of(slots[due:hoped], slots[counted:], sums[counted:])
+    def read(cls, told: bytes, now_ms: int) -> Self:
+        """The same from the store's own words: see `packed`."""
+        rows = np.frombuffer(told).reshape(-1, 3)
+        if not len(rows):
+            return cls(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, 0)
+        keys, forwards, jobs = rows[rows[:, 0].argsort()].T
+        past, due = int(keys.searchsorted(now_ms // SLOT_MS)), int(keys.searchsorted(_HOPED))
+        hoped = len(keys) > due
         return cls(
-            slots[past:due],
-            forwards.cumsum(),
-            jobs.cumsum(),
-            np.maximum.accumulate(forwards / jobs),
-            slots[due:hoped],
-            sums[due:hoped].cumsum(),
-            int(hoped_jobs.sum()),
+            keys[past:due],
+            forwards[past:due].cumsum(),
+            jobs[past:due].cumsum(),
+            np.maximum.accumulate(forwards[past:due] / jobs[past:due]),
+            keys[due:] - _HOPED if hoped else _NOTHING,
+            forwards[due:].cumsum() if hoped else _NOTHING,
+            int(jobs[due:].sum()) if hoped else 0,
         )
 
     @property
@@ -123,29 +106,21 @@ class Work:
         return int(self.slots.searchsorted(slot, "right")) if len(self.slots) else 0
 
 
-_NOTHING = np.zeros(0, dtype=np.int64)
-_NO_LENGTHS = np.zeros(0)
+def packed(sums: Mapping[str, int]) -> bytes:
+    """Sums as the store's script tells them: of each slot a key, forwards and jobs, as doubles one after the other.
 
-
-def _jobs_of(slots: _Slots, counted: _Slots, jobs: _Slots) -> _Slots:
-    """How many jobs the forwards of each slot are of; one where nobody counted them.
-
-    Args:
-        slots: rising, shape (S,).
-        counted: slots in which jobs were counted, rising, shape (C,).
-        jobs: how many there are in these.
+    The key of what has no deadline is its slot and 2**40. Where nobody counted the jobs, it is one.
     """
-    if not len(slots):
-        return _NOTHING
-    if len(counted) >= len(slots) and (counted[-len(slots) :] == slots).all():  # all were, and what is past besides
-        return jobs[-len(slots) :]
-    found = np.ones(len(slots), dtype=np.int64)
-    places = counted.searchsorted(slots)
-    known = places < len(counted)
-    known[known] = counted[places[known]] == slots[known]
-    found[known] = jobs[places[known]]
-    return found
+    rows = [
+        (int(name[1:]) + (_HOPED if name[0] == "b" else 0), forwards, sums.get(_JOBS[name[0]] + name[1:], 1))
+        for name, forwards in sums.items()
+        if name[0] in _JOBS
+    ]
+    return np.array(rows, dtype=np.float64).tobytes()
 
 
-def _last(summed: _Slots) -> int:
+_NOTHING = np.zeros(0)
+
+
+def _last(summed: FloatArray) -> int:
     return int(summed[-1]) if len(summed) else 0

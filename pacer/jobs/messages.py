@@ -78,12 +78,18 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PSNR to the teacher: mean, low, high; None without evidence."""
     predicted_quality: tuple[float, float, float] | None = None
     """Share of the teacher's quality: mean, low, high; None without evidence."""
+    kept_psnr_db: tuple[tuple[float, float], ...] = ()
+    """Shares of the pictures, rising, and the PSNR to the teacher that so many have at the least."""
+    kept_ssim: tuple[tuple[float, float], ...] = ()
+    """The same of SSIM, where quality is no task score."""
     predicted_wait_seconds: float | None = None
     """From arrival until a worker begins, None until one has measured."""
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False
     """Whether it was made from those of neighbouring budgets, or the caller allowed it beyond its guidance or size."""
+    by_prompt: bool = False
+    """Whether the quality was told from the words of the prompt, rather than from pictures of all prompts."""
     lora: tuple[Lora, ...] = ()
     """What the model is drawn with, by name; the schedule was searched, and its quality measured, without."""
 

@@ -213,12 +213,10 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(
-        self, model: str, *came: float
-    ) -> tuple[int, list[bytes], int, list[bytes], list[bytes], list[bytes]]:
+    async def _workers(self, model: str, *came: float) -> tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]:
         with store_errors():
             reply = await scripts.load("workers").run_async(self._client, queue_keys(model), *map(repr, came))
-        return cast("tuple[int, list[bytes], int, list[bytes], list[bytes], list[bytes]]", reply)
+        return cast("tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:
         return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))

@@ -25,7 +25,7 @@ from pacer.embedded_store import EmbeddedStore
 from pacer.jobs.connection import connect
 from pacer.models import CARD_NAME, load
 from pacer.settings import Settings
-from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor, write
+from schedules.artefact import Entry, Evidence, Figure, Kept, Provenance, Schedule, ValidFor, write
 from schedules.compile import SOLVERS
 from schedules.registry import artefact_path
 
@@ -90,7 +90,14 @@ def thrifty(psnr_by_steps: dict[int, float]) -> Schedule:
 
 def entry_of(steps: int, psnr: float) -> Entry:
     figure, mse = Figure(mean=psnr, low=psnr - 1, high=psnr + 1), Figure(mean=0.1, low=0.1, high=0.1)
-    evidence = Evidence(psnr_db=figure, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50)
+    evidence = Evidence(
+        psnr_db=figure,
+        kept_psnr_db=(Kept(by=0.98, least=psnr - 1),),
+        latent_mse=mse,
+        seeds=8,
+        seed_offset=100,
+        teacher_steps=50,
+    )
     return Entry(steps=steps, sigmas=tuple((np.linspace(1, 0, steps + 1) ** 1.5).tolist()), evidence=evidence)
 
 

@@ -48,7 +48,11 @@ PLAN_CASES: list[tuple[dict[str, Any], int, str, str | None, str]] = [
     ({"budget": {"min_quality": 1.01}}, 422, "invalid_request", "budget.min_quality", "at most 1, is 1.01"),
     ({"budget": {"min_quality": "0.9"}}, 422, "invalid_request", "budget.min_quality", "number"),
     ({"budget": {"min_psnr_db": -3}}, 422, "invalid_request", "budget.min_psnr_db", "above 0, is -3"),
-    ({"budget": {"min_psnr_db": 300}}, 422, "invalid_request", "budget.min_psnr_db", "300 dB was not shown"),
+    ({"budget": {"min_psnr_db": 300}}, 422, "invalid_request", "budget.min_psnr_db", "300 dB for 90 of 100 pictures"),
+    ({"budget": {"kept_by": 0.9, "steps": 4}}, 422, "invalid_request", "budget.kept_by", "give min_psnr_db"),
+    ({"budget": {"kept_by": 0.99, "min_psnr_db": 9}}, 422, "invalid_request", "budget.kept_by", "0.5 to 0.98, is 0.99"),
+    ({"budget": {"kept_by": 1.5, "min_psnr_db": 9}}, 422, "invalid_request", "budget.kept_by", "0.5 to 0.98, is 1.5"),
+    ({"budget": {"kept_by": "all", "min_psnr_db": 9}}, 422, "invalid_request", "budget.kept_by", "number"),
     ({"budget": {"steps": 4, "guidance": 1}}, 422, "invalid_request", "budget.guidance", "no such field"),
     ({"budget": {"min_steps": 0}}, 422, "invalid_request", "budget.min_steps", "is 0"),
     ({"budget": {"max_steps": 10**6}}, 422, "invalid_request", "budget.max_steps", "is 1000000"),
@@ -144,7 +148,8 @@ CASES = [
     *((IMAGES, *case) for case in IMAGE_CASES),
     *((PLAN, *case) for case in PLAN_CASES),
     (JOBS, {"n": 2}, 422, "invalid_request", "n", "no such field"),
-    (PLAN, {"prompt": "a red circle"}, 422, "invalid_request", "prompt", "no such field"),
+    (PLAN, {"seed": 1}, 422, "invalid_request", "seed", "no such field"),
+    (PLAN, {"prompt": "a " * 15}, 422, "invalid_request", "prompt", "at most 14 words, there are 15"),
 ]
 
 # bodies that are no requests at all

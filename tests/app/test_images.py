@@ -48,7 +48,12 @@ def test_a_prompt_and_a_step_budget_become_an_image(generate: Generate) -> None:
     assert (facts["schedule"], facts["solver"], facts["steps"]) == ("shapes-64/ab2/6", "ab2", 6)
     assert not facts["other_model"]
     assert (facts["evaluations"], facts["seed"], facts["guidance_scale"]) == (12, 11, load("shapes-64").guidance_scale)
-    assert facts["predicted_quality_db"] == {"mean": 97.0, "low": 96.0, "high": 98.0}
+    assert facts["predicted_quality_db"] == {
+        "mean": 97.0,
+        "low": 96.0,
+        "high": 98.0,
+        "kept": [{"by": 0.98, "least": 96.0}],
+    }
     assert facts["predicted_seconds"] == pytest.approx(0.002 + 6 * 0.005 + 12 * 0.01 + 0.003)
     assert facts["queue_seconds"] >= 0
     assert facts["service_seconds"] == pytest.approx(0.065)

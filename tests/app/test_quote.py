@@ -7,6 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+import pacer
 from app.cli import app
 from app.quote import Bounds, quote_locally
 from pacer.errors import PacerError
@@ -25,8 +26,13 @@ def test_a_floor_buys_the_cheapest_that_reaches_it() -> None:
     ended = CliRunner().invoke(app, ["plan", "--min-psnr-db=40", "--max-steps=12", "--json"])
     assert ended.exit_code == 0, ended.output
     planned = json.loads(ended.stdout)
-    assert planned["predicted_quality_db"]["low"] >= 40
+    assert {kept["by"]: kept["least"] for kept in planned["predicted_quality_db"]["kept"]}[0.9] >= 40
     assert planned["steps"] <= 12
+
+
+def test_the_version_is_told() -> None:
+    ended = CliRunner().invoke(app, ["--version"])
+    assert (ended.exit_code, ended.stdout) == (0, f"pacer {pacer.__version__}\n")
 
 
 def test_more_evaluations_never_promise_less() -> None:

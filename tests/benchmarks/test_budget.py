@@ -36,8 +36,8 @@ def answer(wish: Wish, latency_s: float, **facts: object) -> Answer:
         "steps": 8,
         "predicted_seconds": 0.4,
         "predicted_wait_seconds": 0.1,
-        "predicted_quality": {"mean": 0.98, "low": 0.96},
-        "predicted_quality_db": {"mean": 49.0, "low": 48.0},
+        "predicted_quality": {"mean": 0.98, "low": 0.96, "kept": []},
+        "predicted_quality_db": {"mean": 49.0, "low": 48.0, "kept": [{"by": 0.9, "least": 40.0}]},
     }
     return Answer(wish, "drawn", latency_s, plan | facts)
 
@@ -46,7 +46,7 @@ def test_only_what_is_in_time_and_reaches_its_floor_is_good() -> None:
     wishes = [one for one in make_wishes(5.0, 60.0, 1, 1.0) if one.floor == ("min_quality", 0.95)][:4]
     answers = [
         answer(wishes[0], 0.5),
-        answer(wishes[1], 0.5, predicted_quality={"mean": 0.97, "low": 0.94}),
+        answer(wishes[1], 0.5, predicted_quality={"mean": 0.97, "low": 0.94, "kept": []}),
         answer(wishes[2], 6.0),
         Answer(wishes[3], "refused", 0.01),
     ]

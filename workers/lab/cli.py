@@ -23,6 +23,7 @@ from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
+from workers.lab.prompt_cli import prompts as fit_prompts
 from workers.lab.remeasure import measure
 from workers.lab.searching.apart import Errand, search_apart
 from workers.lab.searching.found import Found
@@ -44,6 +45,7 @@ app.command()(export)
 app.command()(bench_cli.bench)
 app.command()(verify)
 app.command()(measure)
+app.command("prompts")(fit_prompts)
 app.command("list")(list_schedules)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pacer.settings import Settings
 from schedules.artefact import LEARNED, Entry, Schedule, write
+from schedules.evidence import Evidence
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.method import Sampler
 from workers.lab.loading import open_model, served_as
@@ -29,6 +30,10 @@ def measure(
     *,
     seeds: Annotated[int | None, typer.Option(help="Held-out seeds; as many as before by default.")] = None,
     seed_offset: Annotated[int, typer.Option(help="Moves the seeds and prompts.")] = 0,
+    kept: Annotated[
+        bool,
+        typer.Option("--kept", help="Measure only what single pictures keep, on more seeds, for means have enough."),
+    ] = False,
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
     registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
@@ -37,7 +42,7 @@ def measure(
 ) -> None:
     """Measure an artefact's evidence anew and write it."""
     settings: Settings = context.obj
-    schedule = _find(Registry.load(registry, settings.registry_dir), artefact)
+    schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
     lab = open_model(served_as(schedule.model, settings), settings, prompts)
     if wrong := misfit(schedule, lab):
         raise ValueError(f"{artefact}: {wrong}")
@@ -46,17 +51,27 @@ def measure(
         meter = Meter(progress)
         request = replace(_request(schedule, seeds), seed_offset=seed_offset, batch=batch)
         run = SearchRun(lab, request, LabStore(data), meter)
-        rows = sum(entry.steps * (1 + len(request.baselines)) for entry in schedule.entries)
+        beside = 0 if kept else len(request.baselines)
+        rows = sum(entry.steps * (1 + beside) for entry in schedule.entries)
         meter.expect(run.branches * request.held_out * (rows + request.teacher_steps))
         meter.stage("held-out seeds", run.branches * request.held_out * (rows + request.teacher_steps))
         evidences = Evidences(run)
-        entries = tuple(_measured(evidences, schedule, entry) for entry in schedule.entries)
+        measured = _kept if kept else _anew
+        entries = tuple(
+            entry.model_copy(update={"evidence": measured(evidences, _sampler(schedule, entry), entry.evidence)})
+            for entry in schedule.entries
+        )
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
     write(schedule.model_copy(update={"entries": entries}), path)
     console.print(f"written to {path}; {meter.evaluations} network evaluations")
 
 
-def _find(registry: Registry, artefact: str) -> Schedule:
+def find_artefact(registry: Registry, artefact: str) -> Schedule:
+    """The artefact of a name as MODEL/SOLVER[@VARIANT].
+
+    Raises:
+        ValueError: there is none; names those that there are.
+    """
     model, _, solver = artefact.rpartition("/")
     for schedule in registry.schedules(model):
         if schedule.solver_id == solver:
@@ -83,6 +98,21 @@ def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
     )
 
 
-def _measured(evidences: Evidences, schedule: Schedule, entry: Entry) -> Entry:
-    evidence = evidences.of(Sampler(entry.sigma_array(), schedule.table(entry)))
-    return entry.model_copy(update={"evidence": evidence})
+def _sampler(schedule: Schedule, entry: Entry) -> Sampler:
+    return Sampler(entry.sigma_array(), schedule.table(entry))
+
+
+def _anew(evidences: Evidences, sampler: Sampler, _: Evidence | None) -> Evidence:
+    return evidences.of(sampler)
+
+
+def _kept(evidences: Evidences, sampler: Sampler, shown: Evidence | None) -> Evidence:
+    """What was shown, and what single pictures keep on more seeds: means stay on those of their baselines."""
+    more = evidences.of_itself(sampler)
+    if shown is None:
+        raise ValueError("--kept: the artefact has no evidence yet")
+    if shown.seed_offset != more.seed_offset or shown.seeds > more.seeds:
+        was, now = (f"{each.seeds} seeds from {each.seed_offset} on" for each in (shown, more))
+        raise ValueError(f"--kept: the means are of {was}, which are not the first of {now}")
+    told = {"kept_psnr_db": more.kept_psnr_db, "kept_ssim": more.kept_ssim, "kept_seeds": more.seeds}
+    return shown.model_copy(update=told)

@@ -31,6 +31,7 @@ class Asked:
             (request.evaluations, "at most {:g} evaluations"),
             (request.min_quality, "quality {:g}"),
             (request.min_psnr_db, "{:g} dB"),
+            (request.kept_by, "kept by {:g}"),
         )
         parts += [words.format(bound) for bound, words in bounds if bound is not None]
         return ", ".join(parts) or "no steps said"

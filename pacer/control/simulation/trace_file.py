@@ -18,7 +18,7 @@ from pacer.models import ModelCard, choose
 
 COLUMNS = (
     "at", "model", "steps", "evaluations", "latency_ms", "min_steps", "max_steps", "min_quality", "min_psnr_db",
-    "guidance_scale",
+    "kept_by", "guidance_scale",
 )  # fmt: skip
 """What a trace may have; the names are those of the API."""
 
@@ -139,6 +139,7 @@ def _asked(row: _Row, cards: Mapping[str, ModelCard], max_steps: int) -> Asked:
             latency_s=None if latency_ms is None else latency_ms / 1000,
             min_quality=row.number("min_quality"),
             min_psnr_db=row.number("min_psnr_db"),
+            kept_by=row.number("kept_by"),
         )
         check_guidance(request)
         check_bounds(request, max_steps)
@@ -157,6 +158,7 @@ def _cells(asked: Asked) -> dict[str, str]:
         "max_steps": request.max_steps,
         "min_quality": request.min_quality,
         "min_psnr_db": request.min_psnr_db,
+        "kept_by": request.kept_by,
         "guidance_scale": None if request.guidance_scale == request.card.guidance_scale else request.guidance_scale,
     }
     said = {name: f"{value:.12g}" for name, value in values.items() if value is not None}

@@ -1,7 +1,6 @@
 -- Who is alive, what they measured, what is still to be done, and what comes in; the dead are forgotten.
 -- ARGV: what comes now with a deadline: images, of these open ones, forwards of the others; nothing where none does
--- Reply: {number alive, speeds, now, work: slot and forwards in turn, owed: owner and forwards in turn,
--- what comes in a second, as ARGV}.
+-- Reply: {number alive, speeds, now, work, owed: owner and forwards in turn, what comes in a second, as ARGV}.
 
 -- As inflow.py has them in seconds, for the simulation.
 local FADES_MS, FORGOTTEN, LEAST_MS = 8000, 3, 1000
@@ -25,9 +24,24 @@ local function inflow()
   return rates
 end
 
+-- One string for all sums, which is read at once however many there are: as work.py has it.
+local HOPED, JOBS = 2 ^ 40, {d = 'n', b = 'm'}
+local function work()
+  local told, sums, rows = redis.call('HGETALL', WORK), {}, {}
+  for i = 1, #told, 2 do sums[told[i]] = told[i + 1] end
+  for name, forwards in pairs(sums) do
+    local kind, slot = name:sub(1, 1), name:sub(2)
+    if JOBS[kind] then
+      local key = tonumber(slot) + (kind == 'b' and HOPED or 0)
+      rows[#rows + 1] = struct.pack('<ddd', key, tonumber(forwards), tonumber(sums[JOBS[kind] .. slot] or 1))
+    end
+  end
+  return table.concat(rows)
+end
+
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. NOW)) do
   redis.call('ZREM', WORKERS, worker)
   redis.call('HDEL', SPEEDS, worker)
 end
-return {redis.call('ZCARD', WORKERS), redis.call('HVALS', SPEEDS), NOW, redis.call('HGETALL', WORK),
+return {redis.call('ZCARD', WORKERS), redis.call('HVALS', SPEEDS), NOW, work(),
   redis.call('HGETALL', OWED), inflow()}

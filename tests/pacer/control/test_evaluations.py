@@ -15,7 +15,7 @@ from pacer.control.planner import plan
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan
 from pacer.models import Distilled, load
-from schedules.artefact import LEARNED, Entry, Evidence, Figure, Provenance, Schedule, StoredTable, ValidFor
+from schedules.artefact import LEARNED, Entry, Evidence, Figure, Kept, Provenance, Schedule, StoredTable, ValidFor
 from schedules.compile import SOLVERS, compile_table
 from schedules.grids import GRIDS, uniform
 from schedules.registry import Registry
@@ -39,7 +39,14 @@ def entry(solver: str, steps: int, psnr: float | None, uncond: tuple[UncondMode,
     evidence = None
     if psnr is not None:
         figure, mse = Figure(mean=psnr, low=psnr - 1, high=psnr + 1), Figure(mean=0.1, low=0.1, high=0.1)
-        evidence = Evidence(psnr_db=figure, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50)
+        evidence = Evidence(
+            psnr_db=figure,
+            kept_psnr_db=(Kept(by=0.98, least=psnr - 1),),
+            latent_mse=mse,
+            seeds=8,
+            seed_offset=100,
+            teacher_steps=50,
+        )
     return Entry(steps=steps, sigmas=tuple(sigmas.tolist()), table=table, evidence=evidence)
 
 

@@ -17,7 +17,7 @@ from pacer.control.work import Work, slot_at
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, WorkerSpeed
 from pacer.models import Distilled, load
-from schedules.artefact import Entry, Evidence, Figure, Provenance, Schedule, ValidFor
+from schedules.artefact import Entry, Evidence, Figure, Kept, Provenance, Schedule, ValidFor
 from schedules.compile import SOLVERS
 from schedules.registry import Registry
 
@@ -34,8 +34,16 @@ def entry(steps: int, psnr: float, quality: float | None) -> Entry:
     mse = Figure(mean=0.1, low=0.1, high=0.1)
     share = None if quality is None else Figure(mean=quality + 0.01, low=quality, high=quality + 0.02)
     figure = Figure(mean=psnr + 1, low=psnr, high=psnr + 2)
+    shares = ((0.5, 1.0), (0.9, 0.0), (0.98, -2.0))[: 1 if quality is None else 3]
     evidence = Evidence(
-        psnr_db=figure, latent_mse=mse, quality=share, seeds=8, seed_offset=100, teacher_steps=50, task_score=0.5
+        psnr_db=figure,
+        kept_psnr_db=tuple(Kept(by=by, least=psnr + more) for by, more in shares),
+        latent_mse=mse,
+        quality=share,
+        seeds=8,
+        seed_offset=100,
+        teacher_steps=50,
+        task_score=0.5,
     )
     return Entry(steps=steps, sigmas=tuple(np.linspace(1, 0, steps + 1).tolist()), evidence=evidence)
 
@@ -103,7 +111,7 @@ def refused(**fields: Any) -> PacerError:
         ({"min_quality": 0.87}, "ab2", 7),
         ({"min_quality": 0.87, "min_psnr_db": 38.0}, "ab2", 9),
         ({"min_quality": 0.87, "min_steps": 9}, "ab2", 9),
-        ({"min_psnr_db": 30.0, "solver": "euler"}, "euler", 8),
+        ({"min_psnr_db": 31.0, "kept_by": 0.5, "solver": "euler"}, "euler", 8),
         ({"min_psnr_db": 30.0, "steps": 12}, "ab2", 12),
         ({"min_psnr_db": 30.0, "latency_s": 0.31}, "ab2", 5),
     ],
@@ -151,7 +159,12 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
         ({"min_quality": 0.9, "evaluations": 12}, INVALID, "min_quality", "0.9 needs 10 steps, 20 network evaluations"),
         ({"min_quality": 0.9, "max_steps": 6}, INVALID, "min_quality", "at most 6 steps are allowed"),
         ({"min_quality": 0.99}, INVALID, "min_quality", "the most is 0.92, by 12 steps"),
-        ({"min_psnr_db": 99.0}, INVALID, "min_psnr_db", "99 dB was not shown to be reached; the most is 44"),
+        (
+            {"min_psnr_db": 99.0},
+            INVALID,
+            "min_psnr_db",
+            "99 dB for 90 of 100 pictures was not shown to be reached; the most is 44",
+        ),
         ({"min_psnr_db": 30.0, "steps": 4}, INVALID, "min_psnr_db", "were not shown to reach 30 dB"),
         ({"min_psnr_db": 30.0, "schedule": "karras"}, INVALID, "min_psnr_db", "were never measured"),
         ({"min_psnr_db": 30.0, "guidance_scale": 8.0}, INVALID, "min_psnr_db", "nothing was measured"),
@@ -161,6 +174,20 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
         ({"max_steps": 0}, INVALID, "max_steps", "1 to 50, is 0"),
         ({"steps": 5, "max_steps": 9}, INVALID, "steps", "give one of them"),
         ({"min_steps": 9, "schedule": "shapes-64/ab2/6"}, INVALID, "steps", "not within 9 to"),
+        (
+            {"min_psnr_db": 41, "kept_by": 0.95, "max_steps": 9},
+            INVALID,
+            "min_psnr_db",
+            "95 of 100 pictures needs 12 steps",
+        ),
+        (
+            {"min_psnr_db": 20, "kept_by": 0.9, "solver": "euler"},
+            INVALID,
+            "min_psnr_db",
+            "what 90 of 100 pictures reach was",
+        ),
+        ({"kept_by": 0.9}, INVALID, "kept_by", "give min_psnr_db or min_quality"),
+        ({"min_psnr_db": 30.0, "kept_by": 0.99}, INVALID, "kept_by", "must lie in 0.5 to 0.98, is 0.99"),
         ({"min_quality": 1.5}, INVALID, "min_quality", "at most 1, is 1.5"),
         ({"min_psnr_db": -1.0}, INVALID, "min_psnr_db", "above 0, is -1"),
         ({"latency_s": 0.0}, INVALID, "latency_ms", "above 0"),
@@ -183,6 +210,10 @@ def test_a_distilled_model_keeps_to_its_native_steps() -> None:
     card = CARD.model_copy(update={"distilled": Distilled(native_steps=4)})
     assert planned(card=card, latency_s=60.0).steps == 4
     assert planned(card=card, latency_s=0.2).steps == 3
+
+
+def test_a_floor_that_fewer_pictures_keep_takes_fewer_steps() -> None:
+    assert [planned(min_psnr_db=41.0, kept_by=share).steps for share in (0.5, 0.9, 0.92, 0.98)] == [10, 11, 12, 12]
 
 
 def test_the_plan_tells_what_was_expected() -> None:
@@ -222,8 +253,7 @@ def test_every_plan_keeps_to_every_bound(others: int, **bounds: Any) -> None:
     promise = behind(others, bounds["latency_s"]).promise
     assert promise is None or max(promise.late_s(made.steps, made.evaluations)) <= 0
     if bounds["min_psnr_db"] is not None:
-        assert made.predicted_quality_db is not None
-        assert made.predicted_quality_db[1] >= bounds["min_psnr_db"]
+        assert dict(made.kept_psnr_db)[0.9] >= bounds["min_psnr_db"]
     if bounds["min_quality"] is not None:
         assert made.predicted_quality is not None
         assert made.predicted_quality[1] >= bounds["min_quality"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pacer.control.batcher import Batcher
 from pacer.control.company import Company
@@ -165,3 +167,38 @@ def promised(due_s: list[float], steps: list[int]) -> list[Arrival]:
             for kind, more in (("d", 2 * count), ("n", 1)):
                 work[slot(due, kind)] = work.get(slot(due, kind), 0) + more
     return taken
+
+
+@given(
+    due=st.dictionaries(st.floats(0.1, 12.0), st.tuples(st.integers(1, 300), st.integers(1, 5)), max_size=30),
+    due_s=st.floats(0.05, 12.0),
+    turns=st.integers(1, 40),
+    each=st.sampled_from([1, 2]),
+    images=st.integers(1, 4),
+    workers=st.integers(1, 3),
+    spared=st.floats(0.0, 0.9),
+)
+def test_a_promise_holds_where_nobody_is_late(
+    due: dict[float, tuple[int, int]], due_s: float, turns: int, each: int, images: int, workers: int, spared: float
+) -> None:
+    work = {slot(at): forwards for at, (forwards, _) in due.items()} | {slot(at, "n"): n for at, (_, n) in due.items()}
+    told = load(work, workers)
+    late_s = promised_for(told, due_s).late_s(turns, turns * each, images, spared=spared)
+    assert late_s[1] == pytest.approx(worst_later_s(told, due_s, turns, each, images, spared=spared), abs=1e-9)
+    assume(all(abs(late) > 1e-9 for late in late_s))  # where they are just in time, the last bit decides
+    assert promised_for(told, due_s).holds(turns, turns * each, images, spared=spared) == (max(late_s) <= 0)
+
+
+def worst_later_s(told: Load, due_s: float, turns: int, each: int, images: int, *, spared: float) -> float:
+    """By the formula, for every slot after the request's own."""
+    work = told.work
+    later = work.slots > slot_at(NOW_MS + 1000 * due_s, NOW_MS)
+    until_s = work.slots[later] / 10 - NOW_MS / 1000
+    forwards = (work.forwards[later] + turns * each * images) / told.workers
+    longest = np.maximum(work.longest[later] / 2, turns)
+    affordable = (until_s / longest - SPEED.turn_seconds) / SPEED.row_seconds
+    rows = np.clip(0.4 * affordable, each, max(each, SPEED.rows))
+    calls = 0.7 * np.maximum(longest, forwards / rows) + 0.3 * np.maximum(longest, forwards / each)
+    begin_s = told.company(due_s).turn_s(2)
+    needed_s = begin_s + calls * SPEED.turn_seconds + forwards * SPEED.row_seconds
+    return float((needed_s - 0.75 * (1 - spared) * until_s).max(initial=-np.inf))

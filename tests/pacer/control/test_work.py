@@ -44,8 +44,6 @@ def test_sums_add_up_by_when_they_are_due(
         longest = [n / jobs for at, (n, jobs) in ahead.items() if at <= slot]
         place = work.place(slot)
         assert (work.longest[place - 1] if place else None) == (max(longest) if longest else None)
-    reply = [part.encode() for name, number in names for part in (name, str(number))]
-    assert parts(Work.read(reply, NOW_MS)) == parts(work)
 
 
 def test_jobs_that_nobody_counted_are_one_a_slot() -> None:
@@ -56,5 +54,5 @@ def test_jobs_that_nobody_counted_are_one_a_slot() -> None:
 
 
 def test_where_nothing_waits_there_is_nothing() -> None:
-    work = Work.read([], NOW_MS)
+    work = Work.of({}, NOW_MS)
     assert (work.held, work.images, work.due_by(float("inf")), work.hoped_by(3), work.place(9)) == (0, 0, 0, 0, 0)

@@ -5,6 +5,7 @@ import pytest
 import redis
 
 from pacer.control.inflow import Inflow, InflowMeter
+from pacer.control.work import Work
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect_async
 from pacer.jobs.keys import new_job_id
@@ -245,6 +246,21 @@ async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, wor
         await store.cancel(job.id)
     idle = await store.load("shapes-64")
     assert (idle.work.held, idle.work.images, idle.ahead(None)) == (0, 0, 0)
+
+
+async def test_the_store_tells_its_sums_as_the_planner_reads_them(store, worker, async_client):
+    worker("a").beat([])
+    worker("a").publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+    now_ms = (await store.load("shapes-64")).now_ms
+    at = now_ms // 100 + 50
+    sums = {f"d{at + k}": 2 + k for k in range(0, 3000, 7)} | {f"n{at + k}": 1 + k % 5 for k in range(0, 3000, 14)}
+    sums |= {f"b{at - 300 + k}": 9 for k in range(5)} | {f"m{at - 300}": 3, f"d{at - 200}": 77}
+    await async_client.hset("{q:shapes-64}:work", mapping=sums)
+    load = await store.load("shapes-64")
+    expected = Work.of(sums, load.now_ms)
+    for name in ("slots", "forwards", "jobs", "longest", "hoped_slots", "hoped_forwards"):
+        assert getattr(load.work, name).tolist() == getattr(expected, name).tolist()
+    assert load.work.hoped_jobs == expected.hoped_jobs == 3 + 4
 
 
 async def test_what_comes_in_while_others_are_there_is_counted_and_fades(store, worker, make_job, redis_url):

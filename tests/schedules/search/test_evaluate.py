@@ -1,10 +1,21 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedules.search.evaluate import bootstrap, pool, pooled_error, psnr_db, seed_errors, ssim, summarise
+from schedules.search.evaluate import (
+    bootstrap,
+    pool,
+    pooled_error,
+    psnr_db,
+    seed_errors,
+    ssim,
+    summarise,
+    tolerance_limit,
+)
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -54,3 +65,22 @@ def test_bootstrap_interval_has_the_width_of_the_theory() -> None:
     figure = bootstrap(values)
     assert figure.high - figure.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
     assert figure == bootstrap(values)
+
+
+def test_a_tolerance_limit_is_the_largest_order_statistic_with_that_confidence() -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 301.0))
+    below = np.cumsum([math.comb(300, k) * 0.1**k * 0.9 ** (300 - k) for k in range(31)])  # k of 300 under the quantile
+    assert tolerance_limit(values, 0.90) == np.count_nonzero(below <= 0.05)
+    assert tolerance_limit(values[:59], 0.95) == values[:59].min()  # Wilks: 59 for 95 % by 95 %
+    assert tolerance_limit(values[:148], 0.98) is None
+    assert tolerance_limit(values[:149], 0.98) == values[:149].min()
+
+
+def test_98_of_100_reach_the_tolerance_limit_19_times_in_20() -> None:
+    draws = np.random.default_rng(2)
+    kept = [
+        float((draws.exponential(size=20_000) >= (tolerance_limit(draws.exponential(size=256), 0.98) or 9)).mean())
+        for _ in range(200)
+    ]
+    assert np.mean(np.array(kept) >= 0.98) >= 0.93
+    assert np.median(kept) < 0.997, "and it is no bound of nothing"

@@ -86,6 +86,22 @@ def test_an_artefact_is_measured_anew(folder: Path, searched: Path, tmp_path: Pa
         main(settings, ["measure", "tiny/ab9", f"--out={tmp_path}", *where])
 
 
+def test_what_single_pictures_keep_is_measured_on_more_seeds(folder: Path, searched: Path, tmp_path: Path) -> None:
+    where = [f"--prompts={folder / 'prompts.txt'}", f"--registry={searched}", f"--data={tmp_path / 'lab'}"]
+    command = ["measure", "tiny/euler", f"--out={tmp_path}", *where, "--kept"]
+    settings = Settings(models=(str(folder),))
+    old = read(searched / "tiny" / "euler.json").entries[0].evidence
+    assert main(settings, [*command, "--seeds=12"]) == 0
+    new = read(tmp_path / "tiny" / "euler.json").entries[0].evidence
+    assert old is not None
+    assert new is not None
+    assert (new.seeds, new.kept_seeds) == (old.seeds, 12)
+    assert (new.baselines_psnr_db, new.psnr_db) == (old.baselines_psnr_db, old.psnr_db)
+    assert [kept.by for kept in new.kept_psnr_db] == [0.5, 0.75], "twelve seeds say nothing of nine pictures in ten"
+    with pytest.raises(ValueError, match=r"means are of \d+ seeds from 2000000 on, which are not the first of 1 seeds"):
+        main(settings, [*command, "--seeds=1"])
+
+
 def test_the_artefact_says_what_its_search_cost(searched: Path) -> None:
     said = read(searched / "tiny" / "euler.json").provenance.parameters
     assert int(said["search_evaluations"]) > 0

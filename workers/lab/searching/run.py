@@ -129,13 +129,21 @@ class SearchRun:
     @property
     def stand(self) -> Stand:
         """The same as measurements take them."""
-        split = self.held_out
+        return self._stand(self.held_out)
+
+    def stand_of(self, seeds: SeedSet, name: str) -> Stand:
+        """Any seeds with their teacher, as measurements take them; `name` is what progress calls them."""
+        return self._stand(self._taught(seeds, name, 1))
+
+    def _stand(self, split: Split) -> Stand:
         return Stand(self.subject, split.problem, split.teacher.final, split.seeds.prompts, split.key, self.store)
 
     def _split(self, name: SplitName, count: int, nodes: int) -> Split:
-        request, model = self.request, self.model
+        return self._taught(seed_set(self.model.prompts, name, count, self.request.seed_offset), name, nodes)
+
+    def _taught(self, seeds: SeedSet, name: str, nodes: int) -> Split:
+        request, model, count = self.request, self.model, len(seeds.prompts)
         self.meter.stage(f"teacher of the {name} seeds", count * request.teacher_steps * self.branches)
-        seeds = seed_set(model.prompts, name, count, request.seed_offset)
         problem = self.meter.watch(model.problem(seeds, guidance_scale=request.guidance_scale, batch=request.batch))
         key: dict[str, object] = {
             **model.identity,

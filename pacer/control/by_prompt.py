@@ -1,0 +1,45 @@
+"""What an entry is worth for the prompt at hand, where its artefact tells that from the words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pacer.control.choice import Choice
+from pacer.control.held import Offer
+from pacer.control.limits import Limits
+from schedules.artefact import Schedule
+from schedules.prompt_curves import PromptFigures
+
+
+class Expected:
+    """What is to be expected of offers for one prompt.
+
+    Args:
+        prompt: what will be drawn; None where nobody said it yet, which leaves the figures of all prompts.
+    """
+
+    def __init__(self, prompt: str | None) -> None:
+        self._prompt = prompt
+        self._known: dict[str, PromptFigures | None] = {}
+
+    def reached(self, offer: Offer, limits: Limits) -> bool:
+        """Whether an offer reaches every floor."""
+        figures = self._figures(offer.schedule)
+        if figures is None or offer.evidence is None or not figures.knows(offer.steps):
+            return limits.reached_by(offer.evidence)
+        psnr_db = figures.psnr_db_of(offer.steps, limits.kept_by)
+        return limits.reached(psnr_db, figures.quality_of(offer.steps, limits.kept_by, offer.evidence))
+
+    def choice(self, offer: Offer) -> Choice:
+        """What would be run, with the evidence for this prompt."""
+        figures = self._figures(offer.schedule)
+        if figures is None or offer.evidence is None or not figures.knows(offer.steps):
+            return offer.choice
+        return replace(offer.choice, evidence=figures.evidence(offer.steps, offer.evidence), by_prompt=True)
+
+    def _figures(self, schedule: Schedule) -> PromptFigures | None:
+        if self._prompt is None or schedule.prompts is None:
+            return None
+        if schedule.solver_id not in self._known:
+            self._known[schedule.solver_id] = schedule.prompts.of(self._prompt)
+        return self._known[schedule.solver_id]

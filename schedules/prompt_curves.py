@@ -1,0 +1,157 @@
+"""How good each budget of a schedule is for one prompt, told from its words.
+
+Pictures of some prompts need fewer steps than others (AdaDiff, arXiv 2311.14768, chooses by a network trained with
+policy gradients). Here the error of every budget was measured on many prompts, so it is a regression: of each budget's
+PSNR and quality on the words, which a gateway without an encoder has as well. What the words leave open, above all the
+seed, stays in the spread that `kept` tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from schedules.evidence import Evidence, Figure, Kept, Strict, least_of
+from schedules.table import FloatArray
+
+_KNOWN = 0.75
+"""Share of a prompt's words that must be known: of others nothing was measured."""
+
+Row = tuple[float, ...]
+
+
+def words_of(prompt: str) -> tuple[str, ...]:
+    """The different words of a prompt, in small letters, sorted."""
+    return tuple(sorted(set(re.findall(r"\w+", prompt.lower()))))
+
+
+class Regression(Strict):
+    """A figure of each budget as a sum over the words of a prompt."""
+
+    none: Row = Field(description="of each budget, where no word adds anything")
+    each: tuple[Row, ...] = Field(description="what each word adds to that, (words, budgets)")
+    explained: Row = Field(description="share of each budget's variance, on prompts that were left out of the fit")
+
+    @cached_property
+    def weights(self) -> FloatArray:
+        """What each word adds, shape (words, budgets)."""
+        return np.array(self.each).reshape(-1, len(self.none))
+
+    def of(self, places: Sequence[int]) -> FloatArray:
+        """The figure of each budget for the words at these places, shape (budgets,)."""
+        return np.asarray(self.weights[list(places)].sum(0) + self.none)
+
+
+class Spread(Strict):
+    """By how much a share of the pictures stays above what the words say, at the least; below 0 beneath it."""
+
+    by: float = Field(gt=0, lt=1)
+    offsets: Row = Field(description="of each budget")
+
+
+class PromptCurves(Strict):
+    """The error curves of a schedule's budgets as functions of the prompt."""
+
+    steps: tuple[int, ...] = Field(min_length=1)
+    words: tuple[str, ...]
+    psnr_db: Regression
+    kept_psnr_db: tuple[Spread, ...]
+    quality: Regression | None = None
+    kept_ssim: tuple[Spread, ...] = ()
+    seeds: int = Field(ge=1)
+    seed_offset: int = Field(ge=0)
+    ridge: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        count, regressions = len(self.steps), [each for each in (self.psnr_db, self.quality) if each is not None]
+        rows = [row for each in regressions for row in (each.none, each.explained, *each.each)]
+        rows += [spread.offsets for spread in (*self.kept_psnr_db, *self.kept_ssim)]
+        if any(len(row) != count for row in rows):
+            raise ValueError(f"steps: every figure must have one value for each of the {count} budgets")
+        if any(len(each.each) != len(self.words) for each in regressions):
+            raise ValueError(f"words: each of the {len(self.words)} must have its weights")
+        return self
+
+    def of(self, prompt: str) -> PromptFigures | None:
+        """What is to be expected for a prompt; None where too few of its words are known."""
+        words = words_of(prompt)
+        places = [self.places[word] for word in words if word in self.places]
+        if not words or len(places) < _KNOWN * len(words):
+            return None
+        return PromptFigures(self, self.psnr_db.of(places), None if self.quality is None else self.quality.of(places))
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each word stands."""
+        return {word: place for place, word in enumerate(self.words)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptFigures:
+    """What is to be expected for one prompt.
+
+    Attributes:
+        curves: whose regression it is.
+        psnr_db: mean of each budget, shape (budgets,).
+        quality: mean of each budget, shape (budgets,); None where nobody measured it.
+    """
+
+    curves: PromptCurves
+    psnr_db: FloatArray
+    quality: FloatArray | None
+
+    def knows(self, steps: int) -> bool:
+        """Whether a budget was fitted."""
+        return steps in self.curves.steps
+
+    def psnr_db_of(self, steps: int, share: float) -> float | None:
+        """What this share of the pictures has at the least, dB, under a budget; None where nobody measured it."""
+        return least_of(self._kept(self.curves.kept_psnr_db, steps, self.psnr_db), share)
+
+    def quality_of(self, steps: int, share: float, shown: Evidence) -> float | None:
+        """What a floor of quality may count on, as `Evidence.quality_of` has it for all prompts.
+
+        Args:
+            steps: the budget.
+            share: of the pictures, where quality is SSIM.
+            shown: what was measured of the budget, whose interval is taken over.
+        """
+        if self.quality is None or shown.quality is None:
+            return shown.quality_of(share)
+        if self.curves.kept_ssim:
+            return least_of(self._kept(self.curves.kept_ssim, steps, self.quality), share)
+        return float(self.quality[self._place(steps)]) - (shown.quality.mean - shown.quality.low)
+
+    def evidence(self, steps: int, shown: Evidence) -> Evidence:
+        """A budget's evidence with the figures of this prompt in place of those of all.
+
+        Intervals are as wide as those of all prompts, and move with the mean.
+        """
+        place = self._place(steps)
+        told: dict[str, object] = {
+            "psnr_db": _moved(shown.psnr_db, float(self.psnr_db[place])),
+            "kept_psnr_db": self._kept(self.curves.kept_psnr_db, steps, self.psnr_db),
+        }
+        if shown.quality is not None and self.quality is not None:
+            told["quality"] = _moved(shown.quality, float(self.quality[place]))
+            told["kept_ssim"] = self._kept(self.curves.kept_ssim, steps, self.quality)
+        return shown.model_copy(update=told)
+
+    def _place(self, steps: int) -> int:
+        return self.curves.steps.index(steps)
+
+    def _kept(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray) -> tuple[Kept, ...]:
+        place = self._place(steps)
+        mean = float(means[place])
+        return tuple(Kept(by=each.by, least=mean + each.offsets[place]) for each in spreads)
+
+
+def _moved(figure: Figure, mean: float) -> Figure:
+    return Figure(mean=mean, low=mean - (figure.mean - figure.low), high=mean + (figure.high - figure.mean))

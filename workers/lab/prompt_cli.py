@@ -1,0 +1,81 @@
+"""`pacer schedules prompts`: fit how good each budget is for a prompt, judge it, and write it into the artefact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pacer.settings import Settings
+from schedules.artefact import LEARNED, write
+from schedules.registry import SHIPPED, Registry, artefact_path
+from schedules.search.prompt_fit import fit_prompts
+from workers.lab.loading import open_model, served_as
+from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
+from workers.lab.progress import progress_bar
+from workers.lab.prompt_errors import Repeated, calibration, repeated
+from workers.lab.prompt_report import Judged, draw, report
+from workers.lab.remeasure import find_artefact
+from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets
+from workers.lab.searching.run import SearchRun
+from workers.lab.store import LabStore
+
+
+def prompts(
+    context: typer.Context,
+    artefact: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT], such as shapes-64/learned.")],
+    *,
+    budgets: Annotated[str, typer.Option(help="Which of its budgets, such as 3-12.")] = "3-12",
+    seeds: Annotated[int, typer.Option(help="Calibration seeds, each with its prompt.")] = 768,
+    seed_offset: Annotated[int, typer.Option(help="Moves them away from those of the search.")] = 100_000,
+    check_prompts: Annotated[int, typer.Option(help="Held-out prompts that judge the fit.")] = 36,
+    check_seeds: Annotated[int, typer.Option(help="Pictures of each; an even number.")] = 12,
+    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
+    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
+    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
+    plot: Annotated[Path | None, typer.Option(help="A picture of told against measured PSNR, .png or .svg.")] = None,
+    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+) -> None:
+    """Fit what each budget is worth for a prompt, judge it on others, and write it into the artefact."""
+    settings: Settings = context.obj
+    if check_seeds < 2 or check_seeds % 2:
+        raise ValueError(f"--check-seeds: must be an even number from 2 on, as halves are compared; is {check_seeds}")
+    schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
+    lab = open_model(served_as(schedule.model, settings), settings, prompts)
+    if wrong := misfit(schedule, lab):
+        raise ValueError(f"{artefact}: {wrong}")
+    wanted = set(parse_budgets(budgets))
+    entries = tuple(entry for entry in schedule.entries if entry.steps in wanted)
+    if not entries:
+        raise ValueError(f"--budgets: {artefact} has none of {budgets}")
+    request = SearchRequest(
+        schedule.solver,
+        tuple(entry.steps for entry in entries),
+        float(schedule.provenance.parameters["guidance_scale"]),
+        seeds=seeds,
+        seed_offset=seed_offset,
+        screen=1,
+        path_seeds=1,
+        grid=1,
+        path_budget=1,
+        teacher_steps=schedule.provenance.teacher_steps,
+        baselines=LEARNED_BASELINES if schedule.solver == LEARNED else BASELINES,
+        batch=batch,
+    )
+    console = Console()
+    with progress_bar(console) as progress:
+        run = SearchRun(lab, request, LabStore(data), Meter(progress))
+        curves = fit_prompts(calibration(run, schedule, entries), seed_offset=seed_offset)
+        errors = repeated(run, schedule, entries, Repeated(check_prompts, check_seeds))
+    judged = Judged(schedule, curves, errors, check_seeds)
+    for table in report(judged):
+        console.print(table)
+    if plot is not None:
+        draw(judged, plot)
+    path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
+    write(schedule.model_copy(update={"prompts": curves}), path)
+    console.print(f"written to {path}")

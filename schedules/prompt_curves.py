@@ -37,6 +37,7 @@ class Regression(Strict):
     none: Row = Field(description="of each budget, where no word adds anything")
     each: tuple[Row, ...] = Field(description="what each word adds to that, (words, budgets)")
     explained: Row = Field(description="share of each budget's variance, on prompts that were left out of the fit")
+    ridge: float = Field(gt=0)
 
     @cached_property
     def weights(self) -> FloatArray:
@@ -66,7 +67,6 @@ class PromptCurves(Strict):
     kept_ssim: tuple[Spread, ...] = ()
     seeds: int = Field(ge=1)
     seed_offset: int = Field(ge=0)
-    ridge: float = Field(gt=0)
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:

@@ -44,6 +44,7 @@ def _request(wish: Wish, card: ModelCard) -> BudgetRequest:
         guidance_scale=card.guidance_scale,
         width=width,
         height=height,
+        prompt=str(wish.prompt),
         latency_s=said.pop("latency_ms") / 1000,
         **said,
     )

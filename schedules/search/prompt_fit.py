@@ -22,6 +22,7 @@ _RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _FOLDS = 8
 _LEAST = 5  # prompts that must have a word for it to count
 _MOST = 500  # words
+_TELLS = 0.02  # mean share of a quality's variance, below which choosing by the words is choosing by chance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +59,10 @@ def fit_prompts(errors: PromptErrors, *, seed_offset: int = 0) -> PromptCurves:
         raise ValueError(f"seeds: a fit takes at least {_FOLDS} prompts, there are {count}")
     words, folds = _vocabulary(errors.prompts), _folds(errors.prompts)
     present = _presence(errors.prompts, words)
-    targets = [errors.psnr_db] if errors.quality is None else [errors.psnr_db, errors.quality]
-    ridge = min(_RIDGES, key=lambda each: sum(_unexplained(present, target, folds, each) for target in targets))
-    psnr_db, left_db = _regression(present, errors.psnr_db, folds, ridge)
-    quality, left = (None, None) if errors.quality is None else _regression(present, errors.quality, folds, ridge)
+    psnr_db, left_db = _regression(present, errors.psnr_db, folds)
+    quality, left = (None, None) if errors.quality is None else _regression(present, errors.quality, folds)
+    if quality is not None and np.mean(quality.explained) < _TELLS:
+        quality, left = None, None
     return PromptCurves(
         steps=errors.steps,
         words=words,
@@ -71,7 +72,6 @@ def fit_prompts(errors: PromptErrors, *, seed_offset: int = 0) -> PromptCurves:
         kept_ssim=_spreads(left) if left is not None and errors.single else (),
         seeds=count,
         seed_offset=seed_offset,
-        ridge=ridge,
     )
 
 
@@ -116,14 +116,17 @@ def _unexplained(present: FloatArray, target: FloatArray, folds: NDArray[np.int6
     return float((np.square(_left(present, target, folds, ridge)).mean(0) / variance).mean())
 
 
-def _regression(
-    present: FloatArray, target: FloatArray, folds: NDArray[np.int64], ridge: float
-) -> tuple[Regression, FloatArray]:
+def _regression(present: FloatArray, target: FloatArray, folds: NDArray[np.int64]) -> tuple[Regression, FloatArray]:
+    """The fit with the ridge that tells most of prompts left out, and what it leaves of these, shape (M, K)."""
+    ridge = min(_RIDGES, key=lambda each: _unexplained(present, target, folds, each))
     weights, none = _solve(present, target, ridge)
     left = _left(present, target, folds, ridge)
     explained = 1 - np.square(left).mean(0) / np.maximum(target.var(0), 1e-12)
     regression = Regression(
-        none=tuple(none.tolist()), each=tuple(map(tuple, weights.tolist())), explained=tuple(explained.tolist())
+        none=tuple(none.tolist()),
+        each=tuple(map(tuple, weights.tolist())),
+        explained=tuple(explained.tolist()),
+        ridge=ridge,
     )
     return regression, left
 

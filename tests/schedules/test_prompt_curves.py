@@ -129,3 +129,16 @@ def test_the_saving_is_measured_at_equal_mean_quality() -> None:
     assert told.quality == pytest.approx(19.5)
     assert told.evaluations == 4.0
     assert told.fixed == pytest.approx(4 + 2 * 3.5 / 4)
+
+
+def test_a_quality_of_which_words_tell_nothing_is_left_to_all_pictures() -> None:
+    chance = np.random.default_rng(4).random((400, 3))
+    known = errors(400)
+    curves = fit_prompts(PromptErrors(known.prompts, STEPS, known.psnr_db, chance))
+    assert curves.quality is None
+    figure = Figure(mean=0.5, low=0.4, high=0.6)
+    shown = Evidence(psnr_db=figure, latent_mse=figure, quality=figure, seeds=64, seed_offset=0, teacher_steps=50)
+    told = curves.of("a red star please")
+    assert told is not None
+    assert told.quality_of(4, 0.9, shown) == 0.4
+    assert told.evidence(4, shown).quality == figure

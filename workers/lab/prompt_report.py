@@ -100,10 +100,10 @@ def report(judged: Judged) -> Iterator[Grid]:
 
 def _explained(curves: PromptCurves) -> Grid:
     title = f"{len(curves.words)} words, {curves.seeds} prompts: share of single pictures' variance that they explain"
-    grid = Grid("steps", *map(str, curves.steps), title=title)
-    grid.add_row("PSNR", *(f"{each:.2f}" for each in curves.psnr_db.explained))
-    if curves.quality is not None:
-        grid.add_row("quality", *(f"{each:.2f}" for each in curves.quality.explained))
+    grid = Grid("steps", "PSNR", "quality", title=title)
+    shown = (None,) * len(curves.steps) if curves.quality is None else curves.quality.explained
+    for steps, psnr_db, quality in zip(curves.steps, curves.psnr_db.explained, shown, strict=True):
+        grid.add_row(str(steps), f"{psnr_db:.0%}", "nothing" if quality is None else f"{quality:.0%}")
     return grid
 
 
@@ -136,7 +136,7 @@ def draw(judged: Judged, path: Path) -> None:
     drawing = Drawing(figsize=(6, 5), layout="constrained")
     axes = drawing.subplots()
     for place, steps in enumerate(judged.curves.steps):
-        parts = np.array_split(told[:, place].argsort(), _TENTHS)
+        parts = np.array_split(told[:, place].argsort(), min(_TENTHS, len(told)))
         points = [(told[part, place].mean(), measured[part, place].mean()) for part in parts]
         axes.plot(*zip(*points, strict=True), "o-", ms=3, lw=1, label=f"{steps} steps")
     ends = [float(told.min()), float(told.max())]

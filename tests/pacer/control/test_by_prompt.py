@@ -40,15 +40,21 @@ def curves() -> PromptCurves:
     """Stars have 4 dB less and a tenth less of the quality than circles; 90 of 100 pictures have 4 dB less still."""
     none = (0.0,) * len(STEPS)
     psnr_db = Regression(
-        none=tuple(22.0 + 2 * steps for steps in STEPS), each=(none, none, (-4.0,) * len(STEPS)), explained=none
+        none=tuple(22.0 + 2 * steps for steps in STEPS),
+        each=(none, none, (-4.0,) * len(STEPS)),
+        explained=none,
+        ridge=1.0,
     )
     quality = Regression(
-        none=tuple(0.75 + 0.02 * steps for steps in STEPS), each=(none, none, (-0.1,) * len(STEPS)), explained=none
+        none=tuple(0.75 + 0.02 * steps for steps in STEPS),
+        each=(none, none, (-0.1,) * len(STEPS)),
+        explained=none,
+        ridge=1.0,
     )
     kept = (Spread(by=0.9, offsets=(-4.0,) * len(STEPS)),)
     return PromptCurves(
         steps=STEPS, words=("a", "circle", "star"), psnr_db=psnr_db, kept_psnr_db=kept, quality=quality, seeds=100,
-        seed_offset=0, ridge=1.0,
+        seed_offset=0,
     )  # fmt: skip
 
 

@@ -188,3 +188,43 @@ def test_an_artefact_survives_writing(searched: Path, tmp_path: Path) -> None:
     schedule: Schedule = read(searched / "tiny" / "euler.json")
     write(schedule, tmp_path / "copy.json")
     assert read(tmp_path / "copy.json") == schedule
+
+
+def command(folder: Path, searched: Path, tmp_path: Path, *more: str) -> list[str]:
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("\n".join(str(prompt) for prompt in sample_prompts(400, 5)))
+    where = [f"--prompts={lines}", f"--registry={searched}", f"--data={tmp_path / 'lab'}", f"--out={tmp_path / 'out'}"]
+    return ["prompts", "tiny/euler", "--seeds=40", "--check-prompts=4", "--check-seeds=2", *where, *more]
+
+
+def test_the_artefact_knows_what_words_are_worth(
+    folder: Path, searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, picture = Settings(models=(str(folder),)), tmp_path / "told.svg"
+    assert main(settings, command(folder, searched, tmp_path, f"--plot={picture}", "--budgets=1-3")) == 0
+    told = capsys.readouterr().out
+    assert "steps by the prompt" in told
+    assert picture.exists()
+    schedule, before = (read(place / "tiny" / "euler.json") for place in (tmp_path / "out", searched))
+    assert schedule.model_copy(update={"prompts": None}) == before
+    curves = schedule.prompts
+    assert curves is not None
+    assert curves.steps == tuple(entry.steps for entry in before.entries if entry.steps <= 3)
+    assert {"a", "on", "background"} <= set(curves.words)
+    assert (curves.seeds, curves.seed_offset) == (40, 100_000)
+    figures = curves.of(str(sample_prompts(1, 5)[0]))
+    assert figures is not None
+    shown = before.entries[0].evidence
+    assert shown is not None
+    assert [kept.by for kept in figures.evidence(curves.steps[0], shown).kept_psnr_db] == [0.5, 0.75, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("--check-seeds=3", "must be an even number from 2 on"), ("--budgets=19-20", "tiny/euler has none of 19-20")],
+)
+def test_what_cannot_be_judged_or_fitted_is_refused(
+    folder: Path, searched: Path, tmp_path: Path, more: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        main(Settings(models=(str(folder),)), command(folder, searched, tmp_path, more))

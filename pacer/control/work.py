@@ -18,6 +18,7 @@ SLOT_MS = 100
 _FAR_MS, _COARSE = 10_000, 10  # what is due later than that is kept in slots so many times as wide
 _JOBS = {"d": "n", "b": "m"}
 """Sums of forwards, of requests with a deadline and of those without, and those of the jobs that they are of."""
+_DOUBLE = np.dtype("<f8")
 _HOPED = 2**40  # what is added to the slots of those without, beyond all others
 
 
@@ -62,7 +63,7 @@ class Work:
     @classmethod
     def read(cls, told: bytes, now_ms: int) -> Self:
         """The same from the store's own words: see `packed`."""
-        rows = np.frombuffer(told).reshape(-1, 3)
+        rows = np.frombuffer(told, _DOUBLE).reshape(-1, 3)
         if not len(rows):
             return cls(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, 0)
         keys, forwards, jobs = rows[rows[:, 0].argsort()].T
@@ -107,7 +108,7 @@ class Work:
 
 
 def packed(sums: Mapping[str, int]) -> bytes:
-    """Sums as the store's script tells them: of each slot a key, forwards and jobs, as doubles one after the other.
+    """Sums as the store's script tells them: of each slot a key, forwards and jobs, as little-endian doubles in turn.
 
     The key of what has no deadline is its slot and 2**40. Where nobody counted the jobs, it is one.
     """
@@ -116,7 +117,7 @@ def packed(sums: Mapping[str, int]) -> bytes:
         for name, forwards in sums.items()
         if name[0] in _JOBS
     ]
-    return np.array(rows, dtype=np.float64).tobytes()
+    return np.array(rows, dtype=_DOUBLE).tobytes()
 
 
 _NOTHING = np.zeros(0)

@@ -90,14 +90,8 @@ def thrifty(psnr_by_steps: dict[int, float]) -> Schedule:
 
 def entry_of(steps: int, psnr: float) -> Entry:
     figure, mse = Figure(mean=psnr, low=psnr - 1, high=psnr + 1), Figure(mean=0.1, low=0.1, high=0.1)
-    evidence = Evidence(
-        psnr_db=figure,
-        kept_psnr_db=(Kept(by=0.98, least=psnr - 1),),
-        latent_mse=mse,
-        seeds=8,
-        seed_offset=100,
-        teacher_steps=50,
-    )
+    kept = (Kept(by=0.98, least=psnr - 1),)
+    evidence = Evidence(psnr_db=figure, kept_psnr_db=kept, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50)
     return Entry(steps=steps, sigmas=tuple((np.linspace(1, 0, steps + 1) ** 1.5).tolist()), evidence=evidence)
 
 

@@ -39,13 +39,9 @@ def entry(solver: str, steps: int, psnr: float | None, uncond: tuple[UncondMode,
     evidence = None
     if psnr is not None:
         figure, mse = Figure(mean=psnr, low=psnr - 1, high=psnr + 1), Figure(mean=0.1, low=0.1, high=0.1)
+        kept = (Kept(by=0.98, least=psnr - 1),)
         evidence = Evidence(
-            psnr_db=figure,
-            kept_psnr_db=(Kept(by=0.98, least=psnr - 1),),
-            latent_mse=mse,
-            seeds=8,
-            seed_offset=100,
-            teacher_steps=50,
+            psnr_db=figure, kept_psnr_db=kept, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50
         )
     return Entry(steps=steps, sigmas=tuple(sigmas.tolist()), table=table, evidence=evidence)
 

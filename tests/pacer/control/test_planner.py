@@ -40,13 +40,9 @@ def entry(steps: int, psnr: float | None) -> Entry:
     if psnr is not None:
         figure = Figure(mean=psnr, low=psnr - 1, high=psnr + 2)
         mse = Figure(mean=0.1, low=0.1, high=0.1)
+        kept = (Kept(by=0.98, least=psnr - 1),)
         evidence = Evidence(
-            psnr_db=figure,
-            kept_psnr_db=(Kept(by=0.98, least=psnr - 1),),
-            latent_mse=mse,
-            seeds=8,
-            seed_offset=100,
-            teacher_steps=50,
+            psnr_db=figure, kept_psnr_db=kept, latent_mse=mse, seeds=8, seed_offset=100, teacher_steps=50
         )
     # Not a grid that has a name, so that a test can tell it from the fallback.
     sigmas = tuple((np.linspace(1, 0, steps + 1) ** 1.5).tolist())

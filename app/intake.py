@@ -19,6 +19,7 @@ from pacer.control.inflow import inflow_of
 from pacer.control.kept import kept
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
+from pacer.control.replan import leeway_of
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.bound_plans import BoundPlan
 from pacer.jobs.keys import new_job_id
@@ -84,7 +85,11 @@ async def take(
     packed = TableMessage.of(table)
     seen = source if "image" in packed.base else None
     first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
-    first = msgspec.structs.replace(first, picture=None if seen is None else seen.said())
+    first = msgspec.structs.replace(
+        first,
+        picture=None if seen is None else seen.said(),
+        leeway=leeway_of(request, gateway.settings.max_steps) if bound is None and seen is None else None,
+    )
     later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))
     unseen = () if seen is source else ("image",)
     return Order(card, planned, (first, *later), None if seen is None else seen.files, request.branch_scale, unseen)

@@ -75,6 +75,8 @@ class Metrics:
     """Labels: model, stage (encode, denoise, decode). Calls made again in parts; each lowers the limit for its like."""
     schedule_used: Counter
     """Labels: schedule, solver, other_model and interpolated (true or false). Jobs submitted."""
+    replanned: Counter
+    """Labels: model, direction (more or fewer steps). Jobs that a worker planned anew."""
     queue_depth: Gauge
     """Labels: model. Set at scrape, from the store."""
     predicted_quality: Histogram
@@ -118,6 +120,7 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
             "other_model",
             "interpolated",
         ),
+        replanned=counter("pacer_replanned_total", "Jobs that a worker planned anew.", "model", "direction"),
         queue_depth=Gauge("pacer_queue_depth", "Jobs that wait, in the store.", ("model",), registry=registry),
         predicted_quality=histogram(
             "pacer_predicted_quality_db", "PSNR to the teacher that the plan predicts, dB.", QUALITY_DB

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         le=1,
         description="Share of what may be promised from which on requests that accept fewer steps do not get the most.",
     )
+    replan: bool = Field(
+        default=True,
+        description="Whether workers plan requests anew that leave their steps open: more where the crowd has gone, "
+        "fewer where they would be late.",
+    )
     aging_s: float = Field(
         default=30.0, gt=0, description="Seconds after which a request in a worker no longer waits for the policy."
     )

@@ -20,7 +20,9 @@ from schedules.evidence import Evidence, Figure, Kept, Provenance, Sha256, Stric
 from schedules.grids import MAX_STEPS
 from schedules.noise import FLOW, VariancePreserving, vp_of_betas
 from schedules.prompt_curves import PromptCurves
-from schedules.table import OWN, BaseKind, FloatArray, Prediction, Table, UncondMode
+from schedules.splice import Splice
+from schedules.stored_table import NAME, NetworkName, StoredTable
+from schedules.table import OWN, FloatArray, Prediction, Table
 
 __all__ = [
     "LEARNED",
@@ -47,12 +49,9 @@ RECOMPILED_TOLERANCE = 1e-12
 LEARNED = "learned"
 """In place of a solver, where the coefficients themselves were fitted: such a table is always stored."""
 
-_NAME = "[a-z0-9-]{1,24}"
-
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
-NetworkName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 SolverName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-VariantName = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
+VariantName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
 
 
 class ArtefactError(ValueError):
@@ -85,46 +84,6 @@ class SmallerNetwork(Strict):
 
     weights_sha256: Sha256
     cost: float = Field(gt=0, description="of a forward, in forwards of the model's own network")
-
-
-class StoredTable(Strict):
-    """The table itself, where the sigmas alone do not give it: fitted, probed, or with searched guidance weights."""
-
-    t: tuple[float, ...]
-    c: tuple[float, ...]
-    w: tuple[float, ...]
-    uncond: tuple[UncondMode, ...]
-    X: tuple[tuple[float, ...], ...]
-    base: tuple[BaseKind, ...] = ("noise",)
-    networks: tuple[NetworkName | Literal[""], ...] = Field(default=(), exclude_if=lambda networks: not networks)
-
-    @classmethod
-    def of(cls, table: Table) -> StoredTable:
-        """Pack a table."""
-        t, c, w = (tuple(values.tolist()) for values in (table.t, table.c, table.w))
-        rows = tuple(map(tuple, table.X.tolist()))
-        return cls(t=t, c=c, w=w, uncond=table.uncond, X=rows, base=table.base, networks=table.networks)
-
-    def table(self) -> Table:
-        """The checked table.
-
-        Raises:
-            TableError: the numbers are no sampler.
-        """
-        t, c, w, rows = (np.array(values) for values in (self.t, self.c, self.w, self.X))
-        return Table(t, c, w, self.uncond, rows, self.base, networks=self.networks)
-
-    @field_validator("X")
-    @classmethod
-    def _rectangular(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-        if len({len(row) for row in value}) > 1:
-            raise ValueError(f"rows must be equally long, are {[len(row) for row in value]}")
-        return value
-
-    @model_validator(mode="after")
-    def _is_a_table(self) -> Self:
-        self.table()
-        return self
 
 
 class Entry(Strict):
@@ -175,6 +134,7 @@ class Schedule(Strict):
     provenance: Provenance
     entries: tuple[Entry, ...] = Field(min_length=1)
     prompts: PromptCurves | None = Field(default=None, exclude_if=lambda prompts: prompts is None)
+    splices: tuple[Splice, ...] = Field(default=(), exclude_if=lambda splices: not splices)
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -187,7 +147,18 @@ class Schedule(Strict):
             raise ValueError(f"order: {self.solver} has order {SOLVERS[self.solver]}, is {self.order}")
         for index, entry in enumerate(self.entries):
             self._check_entry(entry, f"entries.{index}")
+        for index, splice in enumerate(self.splices):
+            self._check_splice(splice, f"splices.{index}")
         return self
+
+    def _check_splice(self, splice: Splice, place: str) -> None:
+        begun = self.entry(splice.begun)
+        if begun is None:
+            raise ValueError(f"{place}.begun: there is no entry of {splice.begun} steps")
+        try:
+            splice.check(self.table(begun))
+        except ValueError as error:
+            raise ValueError(f"{place}.{error}") from error
 
     def _check_entry(self, entry: Entry, place: str) -> None:
         """A table that cannot be compiled must be stored; one that can must be equal to its recompilation."""
@@ -264,7 +235,7 @@ def check_variant(variant: str) -> str:
     Raises:
         ValueError: it is none; says what is allowed.
     """
-    if not re.fullmatch(_NAME, variant):
+    if not re.fullmatch(NAME, variant):
         raise ValueError(f"variant: must be 1 to 24 of a-z, 0-9 and -, such as g3, is {variant[:80]!r}")
     return variant
 

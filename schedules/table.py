@@ -251,6 +251,23 @@ class Table:
         return None
 
 
+def common_rows(table: Table, other: Table) -> int:
+    """The number of leading evaluations that two tables have in common; none over different base latents."""
+    if table.base != other.base:
+        return 0
+    shared = 0
+    for k in range(min(table.evaluations_count, other.evaluations_count)):
+        width = len(table.base) + k
+        if _numbers(table, k) != _numbers(other, k) or (table.X[k, :width] != other.X[k, :width]).any():
+            break
+        shared = k + 1
+    return shared
+
+
+def _numbers(table: Table, k: int) -> tuple[float | str, ...]:
+    return (table.t[k], table.c[k], table.w[k], table.uncond[k], table.network(k))
+
+
 def _clean_weights(sigmas: FloatArray, prediction: Prediction) -> tuple[FloatArray, FloatArray]:
     """The weights (a, b) of x0 = a (c x) + b y."""
     one = np.ones_like(sigmas)

@@ -29,6 +29,7 @@ class Beat(threading.Thread):
         interval_s: seconds between beats.
         progress: gives the jobs in hand and their steps; called on this thread.
         speed: gives what to publish, if anything was measured; called on this thread.
+        after: what else there is to tell and to ask at a beat; called on this thread, it may raise PacerError.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Beat(threading.Thread):
         interval_s: float,
         progress: Callable[[], Sequence[Progress]],
         speed: Callable[[], WorkerSpeed | None],
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="beat", daemon=True)
         self._queue = queue
         self._interval_s = interval_s
         self._progress = progress
         self._speed = speed
+        self._after = after
         self._told: list[Progress] = []
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -78,6 +81,7 @@ class Beat(threading.Thread):
         speed = self._speed()
         if speed is not None:
             self._queue.publish_speed(speed)
+        self._after()
 
     def take_lost(self) -> dict[tuple[str, int], Verdict]:
         """Claims, by id and fence, to let go of since the last call: cancelled ones, and those fenced out."""

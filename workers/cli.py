@@ -17,6 +17,7 @@ from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, make_metrics
 from pacer.parent import end_with_parent
 from pacer.settings import Settings
+from schedules.registry import Registry
 
 _log = structlog.get_logger(__name__)
 
@@ -52,7 +53,10 @@ def main(settings: Settings, model: str) -> int:
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
     loras = Loras(loaded.pipeline, loaded.id, settings.lora_dir, settings.loras_kept)
-    worker = Worker(loaded.family, queue, settings, metrics, loaded.id, loras=loras, smaller=loaded.smaller)
+    registry = Registry.load(settings.registry_dir) if settings.replan else None
+    worker = Worker(
+        loaded.family, queue, settings, metrics, loaded.id, loras=loras, smaller=loaded.smaller, registry=registry
+    )
     worker.warm_up(*loaded.card.default_size)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())

@@ -12,8 +12,8 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Claim, Timings
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, Stage
-from workers.engine import Drawn, Failed
 from workers.image_file import encode_file, provenance
+from workers.turn import Drawn, Failed
 
 _log = structlog.get_logger(__name__)
 _THREADS = 2

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from pacer.control.batcher import Batcher
 from pacer.control.policies import POLICIES, Policy
 from pacer.control.requests import Request
 from pacer.errors import ErrorKind
-from pacer.jobs.messages import Claim
+from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
 from workers.decoding import SLICE, Decoded, decode
 from workers.device import DeviceLostError, is_lost
@@ -35,38 +36,9 @@ from workers.pictures import read_picture
 from workers.prompts import PromptCache
 from workers.runner import Runner, Spec
 from workers.speed import SpeedMeter
+from workers.turn import Drawn, Failed, Turn
 
 _WAIT_S = 0.1  # longest wait for a lane, so that a stop is heard
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A finished picture, and the seconds that its stages took."""
-
-    claim: Claim
-    pixels: NDArray[np.uint8]
-    encode_s: float
-    denoise_s: float
-    decode_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A request that ended without a picture."""
-
-    claim: Claim
-    kind: ErrorKind
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one turn did: its requests, its network rows, its seconds, and what ended in it."""
-
-    stepped: tuple[str, ...]
-    rows: int
-    seconds: float
-    ended: tuple[Drawn | Failed, ...]
 
 
 class _Company(NamedTuple):
@@ -206,7 +178,7 @@ class Engine:
         held = self._held.get(claim.job.id)
         if held is None:
             return False
-        held.claim = claim
+        held.claim = msgspec.structs.replace(claim, job=held.claim.job)  # which may go on by a plan of its own by now
         return True
 
     def _encode(self, claim: Claim) -> _Encoded:
@@ -259,6 +231,27 @@ class Engine:
         return (
             claim.claimed_s - waited + (self._best_effort_slack_s if allowed is None else allowed - self.speed.tail_s)
         )
+
+    def replan(self, job: Job) -> Claim | None:
+        """Go on with a job that steps here by another plan, whose table begins with what was evaluated already.
+
+        Args:
+            job: the same but for its plan and table.
+
+        Returns:
+            Its claim; None where it does not step here, or the table begins otherwise or is not for it.
+        """
+        held = self._held.get(job.id)
+        if held is None or job.id not in self._batcher:
+            return None
+        table = job.table.table()
+        try:
+            self._runner.replan(job.id, table)
+        except TableError:
+            return None
+        self._batcher.replan(job.id, tuple(int(n) for n in table.forwards(self._runner.scale(job.id))))
+        held.claim = msgspec.structs.replace(held.claim, job=job)
+        return held.claim
 
     def drop(self, job_id: str, fence: int | None = None) -> Claim | None:
         """Let go of a job that is cancelled or lost; None where it is not here, or here under another fence."""

@@ -7,7 +7,7 @@ run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schedules.table import Table
+from schedules.table import Table, TableError, common_rows
 from workers.families.base import Conditioning
 from workers.networks import Networks
 from workers.slots import SlotPool
@@ -118,6 +118,30 @@ class Runner:
         room.tables.put(slot, spec.table, spec.guidance_scale, networks)
         self._seats[request_id] = _Seat(spec, slot)
 
+    def replan(self, request_id: str, table: Table) -> None:
+        """Go on with another table, which begins with what was evaluated already.
+
+        Args:
+            request_id: of a request that is here.
+            table: over the same base latents, of the model's own network alone.
+
+        Raises:
+            KeyError: the request is not here.
+            TableError: the table begins otherwise, has nothing left to evaluate, or names a smaller network.
+        """
+        seat = self._seats[request_id]
+        room = self._rooms[seat.spec.shape]
+        done = room.tables.step(seat.slot)
+        if common_rows(seat.spec.table, table) < done:
+            raise TableError(f"table: must begin with the {done} evaluations that were made already")
+        if table.evaluations_count <= done:
+            raise TableError(f"table: must have more than the {done} evaluations that were made already")
+        if table.networks:
+            raise TableError("table: must not name smaller networks, as these were not made ready")
+        room.pool.reserve(len(table.base) + table.evaluations_count)
+        room.tables.put(seat.slot, table, seat.spec.guidance_scale, step=done)
+        self._seats[request_id] = replace(seat, spec=replace(seat.spec, table=table))
+
     def _room(self, shape: tuple[int, ...]) -> _Room:
         if shape not in self._rooms:
             self._rooms = {known: room for known, room in self._rooms.items() if not room.pool.idle}
@@ -140,6 +164,14 @@ class Runner:
         room.tables.advance(slots)
         finite = torch.isfinite(outputs).flatten(1).all(dim=1).tolist()
         return frozenset(name for name, good in zip(request_ids, finite, strict=True) if not good)
+
+    def scale(self, request_id: str) -> float:
+        """The guidance scale that a request is stepped with.
+
+        Raises:
+            KeyError: it is not here.
+        """
+        return self._seats[request_id].spec.guidance_scale
 
     def mixes(self, request_ids: Sequence[str]) -> bool:
         """Whether any of these requests steps with another network than the model's own now."""

@@ -43,15 +43,18 @@ class SlotPool:
         """
         if not self._free:
             raise ValueError("no slot is free")
-        self._grow(columns)
+        self.reserve(columns)
         slot = self._free[-1]
         self._history[slot] = 0
         self._unconditional[slot] = 0
         self._history[slot, : len(bases)] = bases
         return self._free.pop()
 
-    def _grow(self, columns: int) -> None:
-        """At least double the columns, so that growth stays rare; always whole blocks."""
+    def reserve(self, columns: int) -> None:
+        """Make room for this many columns in every slot; what they hold stays.
+
+        At least double, so that growth stays rare; always whole blocks.
+        """
         slots, have, *shape = self._history.shape
         if columns > have:
             blocks = -(-max(columns, 2 * have) // _SMALLEST_HISTORY)

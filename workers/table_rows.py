@@ -63,8 +63,10 @@ class TableRows:
         self._masked = np.zeros(slots, dtype=np.bool_)
         self._originals = np.zeros((slots, _SMALLEST, 2), dtype=np.float32)
 
-    def put(self, slot: int, table: Table, guidance_scale: float, networks: NDArray[np.int64] | int = 0) -> None:
-        """Set a slot's table, with the network of each of its rows, shape (E,) or one, and go to its first step."""
+    def put(
+        self, slot: int, table: Table, guidance_scale: float, networks: NDArray[np.int64] | int = 0, *, step: int = 0
+    ) -> None:
+        """Set a slot's table, with the network of each of its rows, shape (E,) or one, and go to one of its steps."""
         rows, columns = table.X.shape
         self._grow(rows, columns)
         for array in (self._weights[slot], self._numbers[:, slot], self._modes[:, slot], self._networks[slot]):
@@ -75,7 +77,7 @@ class TableRows:
         if guidance_scale != 1.0:
             self._modes[0, slot, : rows - 1] = [mode == "fresh" for mode in table.uncond]
             self._modes[1, slot, : rows - 1] = [mode != "skipped" for mode in table.uncond]
-        self._steps[slot] = 0
+        self._steps[slot] = step
         self._bases[slot] = len(table.base)
         self._masked[slot] = table.original is not None
         if table.original is not None:
@@ -104,6 +106,10 @@ class TableRows:
         originals, blends = self._originals[slots, steps], steps + 1
         networks = self._networks[slots, steps]
         return Rows(weights, scale, time, guidance, fresh, guided, columns, blended, originals, blends, networks)
+
+    def step(self, slot: int) -> int:
+        """The step that a slot is at, and so the evaluations that it has behind it."""
+        return int(self._steps[slot])
 
     def advance(self, slots: NDArray[np.int64]) -> None:
         """Go on by one step."""

@@ -14,6 +14,7 @@ from pacer.jobs.messages import Claim, Progress
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics
 from pacer.settings import Settings
+from schedules.registry import Registry
 from workers.beat import Beat
 from workers.delivery import Delivery
 from workers.device import DeviceLostError, is_lost
@@ -22,6 +23,7 @@ from workers.families.base import Family
 from workers.idle import IdleClock
 from workers.intake import Intake
 from workers.loras import Loras
+from workers.replanning import Replanner
 
 _log = structlog.get_logger(__name__)
 _IDLE_S = 0.1  # longest wait for a first job, so that a stop is heard
@@ -40,6 +42,7 @@ class Worker:
         model: its id, for the labels.
         loras: those that jobs may name; none by default.
         smaller: the model with another network in place of its own, by that network's name.
+        registry: the schedules that jobs may go on with; none by default, so that every job keeps to its plan.
 
     Raises:
         ValueError: beats would come too seldom to keep a lease.
@@ -55,6 +58,7 @@ class Worker:
         *,
         loras: Loras | None = None,
         smaller: Mapping[str, Family] | None = None,
+        registry: Registry | None = None,
     ) -> None:
         if settings.beat_s > settings.lease_s / 2:
             raise ValueError(
@@ -83,7 +87,10 @@ class Worker:
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
         self._delivery = Delivery(queue, metrics, model, self._forget, self._engine.speed.delivered)
         self._intake = Intake(queue, settings.slots, self._hold)
-        self._beat = Beat(queue, settings.beat_s, self._progress, self._engine.speed.snapshot)
+        self._replanner = Replanner(
+            queue, metrics, model, registry=registry or Registry(()), degrade_at=settings.degrade_at
+        )
+        self._beat = Beat(queue, settings.beat_s, self._progress, self._engine.speed.snapshot, self._sync_plans)
         self._idle = IdleClock()
         self._stopping = threading.Event()
 
@@ -171,6 +178,7 @@ class Worker:
         self._let_go()
         if not len(self._engine):
             return
+        self._replan()
         turn = self._engine.turn()
         if turn.stepped:
             self._metrics.denoise_step.labels(self._model).observe(turn.seconds)
@@ -193,10 +201,20 @@ class Worker:
             return
         waited = max(0, claim.claimed_ms - claim.submitted_ms) / 1000
         self._metrics.job_queue.labels(self._model).observe(waited)
-        failed = self._engine.admit(claim)
+        failed = self._engine.admit(self._replanner.admitted(claim))
         if failed is not None:
             self._intake.make_room(1)
             self._delivery.submit(failed)
+
+    def _replan(self) -> None:
+        """Let one of the jobs that step go on by another plan, where that serves it."""
+        job = self._replanner.between(self._engine.progress())
+        claim = None if job is None else self._engine.replan(job)
+        if claim is not None:
+            self._replanner.note(claim)
+
+    def _sync_plans(self) -> None:
+        self._replanner.sync(wanted=bool(self._ours()))  # also for what waits to be claimed while there are some
 
     def _let_go(self) -> None:
         """Drop what was cancelled or lost to another worker."""

@@ -92,7 +92,7 @@ async def _require_worker(gateway: Gateway, model: str) -> None:
 def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images: list[bytes]) -> ImagesAnswer:
     first = order.jobs[0]
     facts = [
-        ImageFacts(id=job.id, seed=job.seed, timings=_timings(status))
+        ImageFacts(id=job.id, seed=job.seed, steps=status.plan.steps, timings=_timings(status))
         for job, status in zip(order.jobs, statuses, strict=True)
     ]
     return ImagesAnswer(
@@ -102,7 +102,7 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
         quality=body.quality_level or body.quality,
         size=f"{first.width}x{first.height}",
         pacer=PacerFacts(
-            **PlanAnswer.of(order.plan).model_dump(),
+            **PlanAnswer.of(statuses[0].plan).model_dump(),  # as it was drawn, which a worker may have planned anew
             seed=order.seed,
             guidance_scale=first.guidance_scale,
             true_cfg_scale=first.true_cfg_scale,

@@ -67,6 +67,18 @@ class LoraAnswer(BaseModel):
     scale: float
 
 
+class ReplannedAnswer(BaseModel):
+    """What was planned before a worker planned anew."""
+
+    from_steps: int = Field(description="steps that were planned at first")
+    made: int = Field(description="of these, those that were made by then")
+
+    @classmethod
+    def of(cls, from_steps: int, made: int) -> ReplannedAnswer:
+        """Of a plan's two numbers."""
+        return cls(from_steps=from_steps, made=made)
+
+
 class PlanAnswer(BaseModel):
     """What will be run, and what to expect for it."""
 
@@ -93,6 +105,9 @@ class PlanAnswer(BaseModel):
         description="the steps of a floor, and the quality predicted, follow from the words of the prompt, rather than "
         "from pictures of all prompts"
     )
+    replanned: ReplannedAnswer | None = Field(
+        description="what was planned at first, where a worker went on with more steps or fewer; null if it did not"
+    )
     lora: list[LoraAnswer] = Field(
         description="what the model is drawn with; the schedule was searched without, so no quality is predicted"
     )
@@ -114,6 +129,7 @@ class PlanAnswer(BaseModel):
             other_model=plan.other_model,
             interpolated=plan.interpolated,
             by_prompt=plan.by_prompt,
+            replanned=None if plan.replanned is None else ReplannedAnswer.of(*plan.replanned),
             lora=[LoraAnswer(name=lora.name, scale=lora.scale) for lora in plan.lora],
         )
 

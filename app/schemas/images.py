@@ -19,6 +19,7 @@ class ImageFacts(BaseModel):
 
     id: str = Field(description="the job's id")
     seed: int
+    steps: int = Field(description="of this image, as it was drawn")
     timings: TimingsAnswer
 
 

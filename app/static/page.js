@@ -74,6 +74,7 @@ function showPlan(plan) {
       : "no evidence",
   };
   for (const { by, least } of (quality?.kept ?? []).slice(-1)) rows[`${100 * by} of 100 pictures`] = `${least.toFixed(1)} dB or more`;
+  if (plan.replanned) rows["planned anew"] = `after ${plan.replanned.made} of ${plan.replanned.from_steps} steps`;
   if (plan.by_prompt) rows["told by"] = "the words of the prompt";
   if (plan.predicted_wait_seconds > 0.005) rows["predicted wait"] = `${plan.predicted_wait_seconds.toFixed(2)} s`;
   if (plan.predicted_quality) rows["of many steps' quality"] = `${(100 * plan.predicted_quality.mean).toFixed(1)} %`;

@@ -120,6 +120,23 @@ class Batcher:
                 self._requests[request_id] = moved
         return tuple(finished)
 
+    def replan(self, request_id: str, rows: tuple[int, ...]) -> None:
+        """Give a request other evaluations after those that it has behind it.
+
+        Args:
+            request_id: of one that is here.
+            rows: network rows of each of its evaluations, those behind it included.
+
+        Raises:
+            KeyError: it is not here.
+            ValueError: the rows have nothing left to do, or say otherwise of what is done.
+        """
+        request = self._requests[request_id]
+        done = request.step
+        if rows[:done] != request.rows[:done] or len(rows) <= done or min(rows) < 1:
+            raise ValueError(f"rows: must begin with {request.rows[:done]} and go on, are {rows}")
+        self._requests[request_id] = replace(request, rows=rows)
+
     def remove(self, request_id: str) -> Request | None:
         """Drop a request that was cancelled or has failed; None where it is not here."""
         return self._requests.pop(request_id, None)

@@ -101,13 +101,20 @@ class Limits:
     degrade_at: float = 1.0
     cap: float = math.inf
 
-    def affords(self, steps: int, turns: int, evaluations: int) -> bool:
-        """Whether a sampler of so many steps, table rows and forwards is within every upper bound, and long enough."""
+    def affords(self, steps: int, turns: int, evaluations: int, *, left: tuple[int, int] | None = None) -> bool:
+        """Whether a sampler of so many steps, table rows and forwards is within every upper bound, and long enough.
+
+        Args:
+            steps: its budget.
+            turns: rows of its table.
+            evaluations: forwards of one image.
+            left: rows and forwards that are still to be made, of one that is under way; all by default.
+        """
         least, most = self.steps
         if not least <= steps <= most or (evaluations > self.cap and steps > least):
             return False
         within = self.evaluations is None or evaluations <= self.evaluations
-        return within and self.in_time(turns, evaluations, spared=self._spared(steps))
+        return within and self.in_time(*(left or (turns, evaluations)), spared=self._spared(steps))
 
     def in_time(self, turns: int, evaluations: int, *, spared: float = 0.0) -> bool:
         """Whether a sampler of so many table rows and forwards can be done before the deadline, as all promised ones.

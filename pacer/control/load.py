@@ -7,7 +7,7 @@ near to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from pacer.control.company import Company
@@ -77,6 +77,10 @@ class Load:
             own = Demand(due_s, company.ahead, jobs, longest / each)
         later = Later(work, place, self.now_ms, each) if place < len(work.slots) else None
         return Promise(self.speed, self.workers, company.turn_s(each), own, later)
+
+    def more(self, due_s: float, forwards: int, jobs: int = 0) -> Load:
+        """The same with more before the workers that is due in so many seconds, or with less: see `Work.more`."""
+        return replace(self, work=self.work.more(self._slot(due_s), forwards, jobs))
 
     def _turns_before(self, owner: str, promised: int) -> float:
         """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.

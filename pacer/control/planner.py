@@ -13,13 +13,14 @@ from pacer.control.by_limits import by_limits
 from pacer.control.choice import Choice, from_grid, from_sigmas
 from pacer.control.entry_level import check_strength, from_picture
 from pacer.control.evaluations import forwards
+from pacer.control.figures import figures_of
 from pacer.control.held import best_choice, nearest_choice
 from pacer.control.inflow import is_open
 from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
 from pacer.jobs.messages import Plan
 from pacer.models import ModelCard
-from schedules.evidence import KEPT_BY, Figure, pairs
+from schedules.evidence import KEPT_BY
 from schedules.registry import Registry
 from schedules.table import Table
 
@@ -72,20 +73,13 @@ def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast:
         evaluations=evaluations,
         sigmas=choice.sigmas,
         predicted_seconds=None if forecast is None else forecast.service_s(turns, evaluations),
-        predicted_quality_db=None if evidence is None else _interval(evidence.psnr_db),
-        predicted_quality=None if evidence is None or evidence.quality is None else _interval(evidence.quality),
-        kept_psnr_db=() if evidence is None else pairs(evidence.kept_psnr_db),
-        kept_ssim=() if evidence is None else pairs(evidence.kept_ssim),
+        **figures_of(evidence),
         predicted_wait_seconds=None if forecast is None else forecast.added_s(turns, evaluations),
         other_model=choice.other_model,
         interpolated=choice.interpolated,
         by_prompt=choice.by_prompt,
         lora=request.lora,
     )
-
-
-def _interval(figure: Figure) -> tuple[float, float, float]:
-    return figure.mean, figure.low, figure.high
 
 
 def _limits(

@@ -7,7 +7,7 @@ so that reading them costs the same however many jobs there are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -101,6 +101,21 @@ class Work:
     def hoped_by(self, slot: float) -> int:
         """Forwards of best effort that would be due in a slot or before it."""
         return _last(self.hoped_forwards[: self.hoped_slots.searchsorted(slot, "right")]) if self.hoped_jobs else 0
+
+    def more(self, slot: float, forwards: int, jobs: int = 0) -> Self:
+        """The same with more that has a deadline, or less, in the last slot that is not after one.
+
+        Args:
+            slot: where it is due.
+            forwards: of it; below 0 for less.
+            jobs: that they are of, likewise.
+        """
+        at = self.place(slot) - 1
+        if at < 0:
+            return self
+        later = np.arange(len(self.slots)) >= at
+        summed = np.maximum(self.forwards + forwards * later, 0)
+        return replace(self, forwards=summed, jobs=np.maximum(self.jobs + jobs * later, 0))
 
     def place(self, slot: float) -> int:
         """How many of the slots with deadlines are not after a slot."""

@@ -90,8 +90,19 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether it was made from those of neighbouring budgets, or the caller allowed it beyond its guidance or size."""
     by_prompt: bool = False
     """Whether the quality was told from the words of the prompt, rather than from pictures of all prompts."""
+    replanned: tuple[int, int] | None = None
+    """Steps that it was to have at first, and how many of them were made when it was planned anew; None if never."""
     lora: tuple[Lora, ...] = ()
     """What the model is drawn with, by name; the schedule was searched, and its quality measured, without."""
+
+
+class Leeway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a caller left open, so that a worker may plan anew."""
+
+    least_steps: int
+    most_steps: int
+    evaluations: int | None = None
+    """Most forwards of the network for one image."""
 
 
 class PictureInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,6 +150,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it starts from instead of noise alone."""
     true_cfg_scale: float = 1.0
     """Of classifier-free guidance on top of a scale that the network takes as an input; 1 means none."""
+    leeway: Leeway | None = None
+    """What a worker may plan anew; None where it must keep to the plan."""
 
     @property
     def model(self) -> str:

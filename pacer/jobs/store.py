@@ -12,7 +12,6 @@ import redis.asyncio
 
 from pacer.control.inflow import Inflow
 from pacer.control.load import Load
-from pacer.control.work import Work
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs import scripts
 from pacer.jobs.backpressure import retry_after_s
@@ -22,6 +21,7 @@ from pacer.jobs.events import Entry, EventFeed, event_of, is_last, parse_positio
 from pacer.jobs.keys import QueueKeys, model_of, queue_keys
 from pacer.jobs.messages import Event, ImageFormat, Job, JobState, JobStatus, PictureFiles, Plan, Timings, WorkerSpeed
 from pacer.jobs.owners import EVERYBODY, weights_of
+from pacer.jobs.told_load import ToldWorkers, told_load
 from pacer.settings import Settings
 
 _PING_S = 2.0
@@ -186,21 +186,7 @@ class JobStore:
             model: whose.
             came: what a request adds to what comes in; None only looks.
         """
-        _, packed, now_ms, work, owed, inflow = await self._workers(model, *(came or ()))
-        speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
-        if not speeds:
-            return None
-        columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
-        mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
-        return Load(
-            mean,
-            len(speeds),
-            now_ms,
-            Work.read(work, now_ms),
-            _counts(owed),
-            self._weights,
-            Inflow(*map(float, inflow)),
-        )
+        return told_load(await self._workers(model, *(came or ())), self._weights)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""
@@ -213,10 +199,10 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(self, model: str, *came: float) -> tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]:
+    async def _workers(self, model: str, *came: float) -> ToldWorkers:
         with store_errors():
             reply = await scripts.load("workers").run_async(self._client, queue_keys(model), *map(repr, came))
-        return cast("tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]", reply)
+        return cast("ToldWorkers", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:
         return self._feeds.setdefault(keys.tag, EventFeed(self._client, keys))
@@ -231,10 +217,6 @@ class JobStore:
 
 async def _hmget(client: redis.asyncio.Redis, key: str, names: Sequence[str]) -> list[bytes | None]:
     return await cast("Awaitable[list[bytes | None]]", client.hmget(key, list(names)))
-
-
-def _counts(pairs: Sequence[bytes]) -> dict[str, int]:
-    return {name.decode(): int(count) for name, count in zip(pairs[::2], pairs[1::2], strict=True)}
 
 
 def _one_model(jobs: Sequence[Job]) -> str:

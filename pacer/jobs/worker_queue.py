@@ -8,11 +8,14 @@ from typing import TypeAlias, cast
 import msgspec
 import redis
 
+from pacer.control.load import Load
 from pacer.errors import ErrorKind
 from pacer.jobs import scripts
 from pacer.jobs.connection import MAX_BLOCK_S, store_errors
 from pacer.jobs.keys import queue_keys
 from pacer.jobs.messages import Claim, Job, JobState, PictureFiles, Progress, Timings, Verdict, WorkerSpeed
+from pacer.jobs.owners import weights_of
+from pacer.jobs.told_load import ToldWorkers, told_load
 from pacer.settings import Settings
 
 OnEnded: TypeAlias = Callable[[JobState, int], None]
@@ -49,6 +52,7 @@ class WorkerQueue:
         self._keys = queue_keys(model)
         self._worker = worker
         self._lease_ms = round(settings.lease_s * 1000)
+        self._weights = weights_of(settings)
         self._on_ended = on_ended or (lambda _state, _count: None)
 
     def claim(self, count: int) -> list[Claim]:
@@ -91,8 +95,9 @@ class WorkerQueue:
 
     def finish(self, claim: Claim, image: bytes, timings: Timings) -> bool:
         """Hand in an image, as a file's bytes. False when the job is no longer this claim's: the image is dropped."""
-        packed = msgspec.msgpack.encode(timings)
-        return self._end(claim.job.id, claim.fence, "completed", image=image, timings=packed)
+        packed, planned = msgspec.msgpack.encode(timings), claim.job.plan
+        plan = b"" if planned.replanned is None else msgspec.msgpack.encode(planned)
+        return self._end(claim.job.id, claim.fence, "completed", image=image, timings=packed, plan=plan)
 
     def fail(self, claim: Claim, kind: ErrorKind, detail: str) -> bool:
         """End a job without an image, for good; one past its deadline has expired, every other failed.
@@ -102,6 +107,17 @@ class WorkerQueue:
         """
         state: JobState = "expired" if kind is ErrorKind.deadline_passed else "failed"
         return self._end(claim.job.id, claim.fence, state, kind=kind, detail=detail)
+
+    def replan(self, claim: Claim) -> bool:
+        """Note that a job goes on by the claim's plan and table. False when it is no longer this claim's."""
+        job = claim.job
+        spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
+        turns, forwards = len(job.table.uncond), job.plan.evaluations
+        return self._run("replan", job.id, claim.fence, spec, plan, turns, forwards) == 1
+
+    def load(self) -> Load | None:
+        """What the live workers measured and have before them; None before the first of them measured."""
+        return told_load(cast("ToldWorkers", self._run("workers")), self._weights)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give jobs back, each to its place in the queue, the attempt not charged."""
@@ -143,12 +159,13 @@ class WorkerQueue:
         *,
         image: bytes = b"",
         timings: bytes = b"",
+        plan: bytes = b"",
         kind: ErrorKind | None = None,
         detail: str = "",
     ) -> bool:
         label = "" if kind is None else kind.label
         ttl_s = self._settings.result_ttl_s
-        return self._run("finish", job_id, fence, state, ttl_s, image, timings, label, detail) == 1
+        return self._run("finish", job_id, fence, state, ttl_s, image, timings, label, detail, plan) == 1
 
     def _run(self, name: str, *arguments: scripts.Argument) -> scripts.Reply:
         with store_errors():

@@ -100,7 +100,12 @@ class Descended:
 
 
 def descend(
-    tables: Sequence[Table], calibration: Split, validation: Split, options: NewtonOptions | None = None
+    tables: Sequence[Table],
+    calibration: Split,
+    validation: Split,
+    options: NewtonOptions | None = None,
+    *,
+    done: int = 0,
 ) -> Descended:
     """Move every number of a table downhill in the mean logarithm of the final errors.
 
@@ -113,11 +118,12 @@ def descend(
         calibration: the seeds whose errors fall; their view must be smooth: pictures before they are rounded.
         validation: other seeds, which choose start and damping; seen as they are judged.
         options: the switches.
+        done: leading evaluations that stay as they are, as they were made already.
 
     Raises:
         ValueError: in the rounds over many seeds, the network or the calibration's view lets no gradients through.
     """
-    return _Descent(calibration, validation, options or NewtonOptions()).run(tables)
+    return _Descent(calibration, validation, options or NewtonOptions(), done).run(tables)
 
 
 def looks(dampings: int, number: int) -> int:
@@ -145,8 +151,9 @@ class _State:
 
 
 class _Descent:
-    def __init__(self, calibration: Split, validation: Split, options: NewtonOptions) -> None:
+    def __init__(self, calibration: Split, validation: Split, options: NewtonOptions, done: int) -> None:
         self._calibration, self._validation, self._options = calibration, validation, options
+        self._done = done
         self._spent = 0
 
     def run(self, tables: Sequence[Table]) -> Descended:
@@ -175,7 +182,7 @@ class _Descent:
         """A step along the equations of these seeds, with what is known from other seeds or without it."""
         numbers = self._numbers(state, timed=True)
         measured = moved_equations(self._calibration, numbers, seeds, self._options.floor)
-        self._spent += len(seeds) * moved_cost(state.table.evaluations_count)
+        self._spent += len(seeds) * moved_cost(state.table.evaluations_count, self._done)
         choices = [measured] if state.known is None else [measured + state.known, measured]
         return self._stepped(replace(state, known=choices[0]), numbers, choices, self._options.dampings)
 
@@ -189,7 +196,9 @@ class _Descent:
 
     def _numbers(self, state: _State, *, timed: bool) -> TableNumbers:
         problem = self._calibration.problem
-        return TableNumbers.of(state.table, guided=problem.guided, time_scale=problem.time_scale, timed=timed)
+        return TableNumbers.of(
+            state.table, guided=problem.guided, time_scale=problem.time_scale, timed=timed, done=self._done
+        )
 
     def _stepped(
         self, state: _State, numbers: TableNumbers, choices: Sequence[Equations], dampings: Sequence[float]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from schedules.search.problem import SearchProblem
-from schedules.table import Table
+from schedules.table import Table, common_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +57,6 @@ def roll_out(problem: SearchProblem, table: Table, *, after: Rollout | None = No
         history[k + 1], negative = _evaluate(problem, table, k, x, unconditional[-1] if unconditional else None)
         unconditional.append(negative)
     return Rollout(table, history, tuple(unconditional), mixed(table, count, history), count - shared)
-
-
-def common_rows(table: Table, other: Table) -> int:
-    """The number of leading evaluations that two tables have in common."""
-    shared = 0
-    for k in range(min(table.evaluations_count, other.evaluations_count)):
-        width = len(table.base) + k
-        if _numbers(table, k) != _numbers(other, k) or (table.X[k, :width] != other.X[k, :width]).any():
-            break
-        shared = k + 1
-    return shared
-
-
-def _numbers(table: Table, k: int) -> tuple[float | str, ...]:
-    return (table.t[k], table.c[k], table.w[k], table.uncond[k], table.network(k))
 
 
 def mixed(table: Table, k: int, history: Tensor) -> Tensor:

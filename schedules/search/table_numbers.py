@@ -42,15 +42,24 @@ class TableNumbers:
         table: the table, over one noise.
         places: the numbers, in the order in which they come into play.
         time_scale: the network's time at sigma 1.
+        done: evaluations that were made already; the times after them fall on their own.
     """
 
     table: Table
     places: tuple[Place, ...]
     time_scale: float
+    done: int = 0
 
     @classmethod
-    def of(cls, table: Table, *, guided: bool, time_scale: float, timed: bool = True) -> TableNumbers:
+    def of(cls, table: Table, *, guided: bool, time_scale: float, timed: bool = True, done: int = 0) -> TableNumbers:
         """Every number: E (E + 3) / 2 gains, where guided the weight of each row that has one, where timed E times.
+
+        Args:
+            table: over one noise.
+            guided: whether weights matter.
+            time_scale: the network's time at sigma 1.
+            timed: whether times may move.
+            done: evaluations that were made already; what they took in, and so all before x_done, stays.
 
         Raises:
             ValueError: a table with further base latents.
@@ -59,12 +68,13 @@ class TableNumbers:
             raise ValueError(f"base: only tables over one noise can move, this one has {table.base}")
         places: list[Place] = []
         for k, mode in enumerate(table.uncond):
-            if timed:
+            if timed and k >= done:
                 places.append(Place("time", k))
-            if guided and mode != "skipped":
+            if guided and mode != "skipped" and k >= done:
                 places.append(Place("weight", k))
-            places += [Place("gain", k, column) for column in range(k + 2)]
-        return cls(table, tuple(places), time_scale)
+            if k >= done - 1:
+                places += [Place("gain", k, column) for column in range(k + 2)]
+        return cls(table, tuple(places), time_scale, done)
 
     def steps(self) -> Iterator[tuple[Place, float]]:
         """Each number with a small move of it, to measure a derivative: times fall, as the first cannot rise."""
@@ -82,7 +92,7 @@ class TableNumbers:
             steps: one for each place, shape (P,).
         """
         table = self._changed(zip(self.places, steps.tolist(), strict=True))
-        return table if (np.diff(table.t) < 0).all() else None
+        return table if (np.diff(table.t[self.done :]) < 0).all() else None
 
     def _changed(self, moves: Iterable[tuple[Place, float]]) -> Table:
         t, w, rows = self.table.t.copy(), self.table.w.copy(), self.table.X.copy()
@@ -93,5 +103,5 @@ class TableNumbers:
                 w[place.row] += step
             else:
                 rows[place.row + 1 :, place.column] += step
-        t = np.clip(t, _LEAST_TIME * self.time_scale, self.time_scale)
+        t[self.done :] = np.clip(t[self.done :], _LEAST_TIME * self.time_scale, self.time_scale)
         return replace(self.table, t=t, w=np.maximum(w, 0.0), X=rows)

@@ -320,3 +320,35 @@ def test_valid_for_covers_its_bounds():
 
 def test_entry_id_is_what_a_caller_asks_by():
     assert parse(json.dumps(document())).entry_id(4) == "acme/flow-1/euler/4"
+
+
+def spliced(begun=4, done=1, steps=2, **changes):
+    """A splice of the document's entries: on the sigmas of both."""
+    sigmas = np.concatenate([uniform(begun)[:done], uniform(steps)[done:]])
+    table = compile_table("euler", sigmas, "flow")
+    return {"begun": begun, "done": done, "steps": steps, "sigmas": sigmas.tolist(), "table": stored(table),
+            "evidence": evidence(), **changes}  # fmt: skip
+
+
+def test_splices_are_kept():
+    splices = [spliced(), spliced(2, 1, 4)]
+    schedule = parse(json.dumps(document(splices=splices)))
+    assert [splice.name for splice in schedule.splices] == ["4 steps, after 1 to 2", "2 steps, after 1 to 4"]
+    assert parse(schedule.model_dump_json()) == schedule
+    assert "splices" not in json.loads(parse(json.dumps(document())).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("splice", "reason"),
+    [
+        (spliced(begun=3), "there is no entry of 3 steps"),
+        (spliced(done=2, sigmas=uniform(2).tolist()), "done: must be less than"),
+        (spliced(2, 1, 2), "must not be the 2 that were begun"),
+        (spliced(sigmas=uniform(3).tolist()), "2 steps need 3 sigmas"),
+        (spliced(table=stored(compile_table("euler", uniform(3), "flow"))), "2 steps need as many rows"),
+        (spliced(table=stored(compile_table("euler", 0.9 * uniform(2), "flow"))), "must begin with the 1 rows"),
+    ],
+)
+def test_splices_of_nothing_are_refused(splice, reason):
+    with pytest.raises(ArtefactError, match=reason):
+        parse(json.dumps(document(splices=[splice])))

@@ -17,7 +17,7 @@ from pacer.metrics import Metrics, make_metrics
 from pacer.settings import Settings
 from tests.workers.test_worker import MODEL, call, image, make_job, settings, status, submit
 from workers.delivery import Delivery
-from workers.engine import Drawn, Failed
+from workers.turn import Drawn, Failed
 
 __all__ = ["settings"]
 

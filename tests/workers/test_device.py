@@ -31,7 +31,8 @@ from tests.workers.test_worker import (
     wait_until,
 )
 from workers.device import EXIT_CODE, DeviceLostError, is_lost
-from workers.engine import Drawn, Engine
+from workers.engine import Engine
+from workers.turn import Drawn
 from workers.worker import Worker
 
 __all__ = ["served_folder", "settings"]

@@ -14,8 +14,10 @@ from pacer.errors import ErrorKind
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Claim, Job, Plan, TableMessage
 from schedules.compile import compile_table
+from schedules.search.splicing import resumed
 from tests.workers.test_runner import Field
-from workers.engine import Drawn, Engine, Failed, Turn
+from workers.engine import Engine
+from workers.turn import Drawn, Failed, Turn
 
 GOOD, HUGE = "0.5", "80"
 
@@ -100,6 +102,45 @@ def test_a_job_claimed_again_goes_on_under_its_new_fence(engine: Engine) -> None
     (drawn,) = run(engine)
     assert drawn.claim.fence == 2
     assert not engine.adopt(new)
+
+
+def by_another_plan(claim: Claim, done: int, steps: int) -> Job:
+    first = claim.job.table.table()
+    table = resumed(first, done, compile_table("euler", np.linspace(1, 0, steps + 1), "flow"))
+    plan = msgspec.structs.replace(claim.job.plan, steps=steps, evaluations=steps, replanned=(3, done))
+    return msgspec.structs.replace(claim.job, plan=plan, table=TableMessage.of(table))
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+def test_a_job_goes_on_by_another_plan(engine: Engine, steps: int) -> None:
+    claim, company = claim_of(GOOD), claim_of(GOOD, steps=8)
+    engine.admit(claim)
+    engine.admit(company)
+    engine.turn()
+    job = by_another_plan(claim, 1, steps)
+    changed = engine.replan(job)
+    assert changed is not None
+    assert changed.job == job
+    assert engine.adopt(msgspec.structs.replace(claim, fence=2)), "who claims it anew may not know of it yet"
+    turns = 0
+    while job.id in {each.job.id for each, _ in engine.progress()}:
+        ended = engine.turn().ended
+        turns += 1
+    assert turns == steps - 1
+    (drawn,) = ended
+    assert isinstance(drawn, Drawn)
+    assert drawn.claim == msgspec.structs.replace(changed, fence=2)
+
+
+def test_a_plan_that_does_not_fit_changes_nothing(engine: Engine) -> None:
+    claim, elsewhere = claim_of(GOOD), claim_of(GOOD)
+    engine.admit(claim)
+    engine.turn()
+    engine.turn()
+    assert engine.replan(msgspec.structs.replace(claim.job, table=claim_of(GOOD, steps=7).job.table)) is None
+    assert engine.replan(by_another_plan(elsewhere, 1, 6)) is None
+    (drawn,) = run(engine)
+    assert drawn.claim == claim
 
 
 def test_what_is_past_its_deadline_is_not_stepped_on_and_costs_nobody_else(engine: Engine) -> None:

@@ -21,8 +21,9 @@ from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Claim, Job, Plan, TableMessage
 from tests.workers.conftest import load_stock
 from tests.workers.test_parity import FLOW, Wish
-from workers.engine import Drawn, Engine, Turn
+from workers.engine import Engine
 from workers.families.sd3 import Sd3Family
+from workers.turn import Drawn, Turn
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # numpy, from inside diffusers
 

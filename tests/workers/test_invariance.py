@@ -15,11 +15,12 @@ from pacer.jobs.messages import Claim, Job, Plan, TableMessage
 from schedules.compile import compile_table
 from tests.workers.test_engine import claim_of as toy_claim
 from tests.workers.test_runner import SHAPE, Field
-from workers.engine import Drawn, Engine
+from workers.engine import Engine
 from workers.image_file import encode_file
 from workers.invariance import InvariantFamily, keeps_bits
 from workers.memory import BoundedFamily
 from workers.models import load
+from workers.turn import Drawn
 
 COMPANIES, PARTS = 50, 5
 PROMPTS = ("a red circle on a white background", "two blue squares on a gray background", "", "an orange star")

@@ -15,11 +15,12 @@ from pacer.jobs.messages import Claim, Job, Lora, Plan, TableMessage
 from schedules.compile import compile_table
 from tests.workers.conftest import load_stock
 from tests.workers.families import lora_files, tiny, tiny_flux, tiny_sd3
-from workers.engine import Drawn, Engine, Failed
+from workers.engine import Engine
 from workers.families.flux import FluxFamily
 from workers.families.sd3 import Sd3Family
 from workers.image_file import provenance
 from workers.loras import LoraError, Loras
+from workers.turn import Drawn, Failed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),  # numpy, from inside diffusers

@@ -13,8 +13,9 @@ from torch import Tensor
 from pacer.errors import ErrorKind
 from tests.workers.test_engine import claim_of, run
 from tests.workers.test_runner import SHAPE, Field
-from workers.engine import Drawn, Engine, Failed
+from workers.engine import Engine
 from workers.memory import BoundedFamily, Stage, is_out_of_memory, rows_that_fit
+from workers.turn import Drawn, Failed
 
 FULL = "CUDA out of memory. Tried to allocate 2 GiB"
 

@@ -18,10 +18,11 @@ from pacer.models import CardError
 from schedules.registry import Registry
 from tests.pacer.test_hub import COMMIT, put_snapshot
 from tests.workers.families import tiny
-from workers.engine import Drawn, Engine
+from workers.engine import Engine
 from workers.families.sd15 import Sd15Family
 from workers.model_folder import ModelError, refuse_pickles, variant_of
 from workers.models import LoadedModel, load
+from workers.turn import Drawn
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from schedules.table import TableError
 from tests.workers.conftest import load_stock
 from tests.workers.test_engine import GOOD, claim_of, run
 from tests.workers.test_runner import Field, spec
-from workers.engine import Drawn, Engine, Failed
+from workers.engine import Engine
 from workers.families.base import Conditioning
 from workers.families.sd3 import Sd3Family
 from workers.lab.loading import lab_model
@@ -31,6 +31,7 @@ from workers.models import ModelError, load, weights_sha256
 from workers.networks import Networks
 from workers.runner import Runner, Spec
 from workers.shapes.architecture import build_transformer
+from workers.turn import Drawn, Failed
 
 
 class Half(Field):

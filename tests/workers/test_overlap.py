@@ -14,7 +14,8 @@ from pacer.errors import ErrorKind
 from tests.workers.test_engine import claim_of
 from tests.workers.test_runner import Field
 from workers.device import DeviceLostError
-from workers.engine import Drawn, Engine, Failed, Turn
+from workers.engine import Engine
+from workers.turn import Drawn, Failed, Turn
 
 
 class Gated(Field):

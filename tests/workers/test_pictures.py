@@ -13,12 +13,12 @@ from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, PictureFiles
 from tests.workers.conftest import load_stock
 from tests.workers.test_picture_parity import Wish, draw_together, engine_of, mask, picture, plain_claim, png
-from workers.engine import Drawn, Failed
 from workers.families.base import PictureError
 from workers.families.sd3 import Sd3Family
 from workers.networks import Networks
 from workers.pictures import mask_weights, read_picture
 from workers.runner import Runner, Spec
+from workers.turn import Drawn, Failed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # numpy, from inside diffusers
 

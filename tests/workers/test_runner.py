@@ -1,6 +1,7 @@
 """The runner: one row per request and turn, slots that do not leak, guidance as the table says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.compile import compile_table
-from schedules.table import UNCOND_MODES, Table, UncondMode
+from schedules.search.splicing import resumed
+from schedules.table import UNCOND_MODES, Table, TableError, UncondMode
 from workers.families.base import Conditioning, classifier_free
 from workers.networks import Networks
 from workers.runner import Runner, Spec
@@ -196,3 +198,43 @@ def test_misuse_is_refused() -> None:
 def test_tensors_of_the_wrong_shape_are_caught_while_testing() -> None:
     with pytest.raises(TypeError, match="guidance"):
         classifier_free(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 9), st.integers(2, 40), st.data())
+def test_a_request_goes_on_with_another_table(begun: int, other: int, data: st.DataObject) -> None:
+    done = data.draw(st.integers(1, min(begun, other) - 1))
+    first, company = spec(begun, seed=3, guidance=1.5), spec(50, seed=4)
+    spliced = replace(first, table=resumed(first.table, done, table(other)))
+    runner = Runner(Networks(Field(), max_rows=64), slots=2)
+    runner.admit("first", first)
+    runner.admit("company", company)
+    for _ in range(done):
+        runner.step(["first", "company"])
+    runner.replan("first", spliced.table)
+    for _ in range(other - done):
+        runner.step(["company", "first"])
+    result = runner.results(["first"])[0].double()
+    torch.testing.assert_close(result, by_hand(spliced), rtol=0, atol=1e-5 * max(1.0, float(result.abs().max())))
+
+
+def test_what_was_evaluated_cannot_be_planned_anew() -> None:
+    runner = Runner(Networks(Field(), max_rows=64), slots=1)
+    runner.admit("first", spec(4))
+    runner.replan("first", table(3))  # nothing was evaluated yet
+    for _ in range(2):
+        runner.step(["first"])
+    with pytest.raises(TableError, match="begin with the 2 evaluations"):
+        runner.replan("first", table(5))
+    with pytest.raises(TableError, match="more than the 2"):
+        runner.replan("first", begun_only(table(3), 2))
+    with pytest.raises(TableError, match="smaller networks"):
+        runner.replan("first", replace(table(3), networks=("", "", "half")))
+    with pytest.raises(KeyError):
+        runner.replan("second", table(3))
+
+
+def begun_only(whole: Table, done: int) -> Table:
+    """A table of the first evaluations alone."""
+    rows = whole.X[: done + 1, : done + 1]
+    return Table(whole.t[:done], whole.c[:done], whole.w[:done], whole.uncond[:done], rows)

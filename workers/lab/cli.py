@@ -34,6 +34,7 @@ from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
 from workers.lab.seeds import seed_set
 from workers.lab.show import LocalChange, plot_entry, print_entry
+from workers.lab.splice_cli import splices
 from workers.lab.store import LabStore
 from workers.lab.verify import verify
 
@@ -46,6 +47,7 @@ app.command()(bench_cli.bench)
 app.command()(verify)
 app.command()(measure)
 app.command("prompts")(fit_prompts)
+app.command()(splices)
 app.command("list")(list_schedules)
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)

@@ -122,3 +122,25 @@ def test_misuse_is_refused() -> None:
         batcher.advance(["a"])
     with pytest.raises(ValueError, match="at least 1"):
         Batcher(0, 1)
+
+
+def test_a_request_is_given_other_evaluations_after_those_it_made() -> None:
+    batcher = Batcher(2, 8)
+    batcher.admit(Request("a", "k", (2, 2, 2), 9.0))
+    batcher.advance(["a"])
+    batcher.replan("a", (2, 1, 1, 1, 1))
+    assert batcher.requests[0].rows_left == 4
+    for _ in range(3):
+        assert not batcher.advance(["a"])
+    assert [request.id for request in batcher.advance(["a"])] == ["a"]
+
+
+@pytest.mark.parametrize("rows", [(1, 2, 2), (2,), (2, 0, 1)])
+def test_what_a_request_made_stays(rows: tuple[int, ...]) -> None:
+    batcher = Batcher(2, 8)
+    batcher.admit(Request("a", "k", (2, 2, 2), 9.0))
+    batcher.advance(["a"])
+    with pytest.raises(ValueError, match="must begin with"):
+        batcher.replan("a", rows)
+    with pytest.raises(KeyError):
+        batcher.replan("b", (2, 2))

@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as StoreConnectionError
 
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect
-from pacer.jobs.messages import Progress
+from pacer.jobs.messages import Progress, WorkerSpeed
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
 
@@ -312,3 +312,58 @@ def test_a_store_that_is_away_is_said_so(tmp_path):
                 call()
             assert caught.value.kind is ErrorKind.store_unavailable
             assert isinstance(caught.value.__cause__, StoreConnectionError)
+
+
+def replanned(claim, make_job, *, steps, done):
+    other = make_job(steps=steps)
+    plan = msgspec.structs.replace(other.plan, replanned=(claim.job.plan.steps, done))
+    job = msgspec.structs.replace(claim.job, plan=plan, table=other.table)
+    return msgspec.structs.replace(claim, job=job)
+
+
+async def left(store):
+    load = await store.load("shapes-64")
+    return load.work.held
+
+
+async def test_a_job_goes_on_by_another_plan(store, make_job, worker, timings):
+    job = make_job(steps=4, deadline_s=5.0)
+    await store.submit([job], predicted_s=None)
+    queue = worker()
+    queue.publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+    [claim] = queue.claim(1)
+    queue.beat([progress(claim, 1)])
+    assert await left(store) == 6
+    longer = replanned(claim, make_job, steps=10, done=1)
+    assert queue.replan(longer)
+    assert await left(store) == 18, "the sum of what is to be made goes along"
+    status = await store.status(job.id)
+    assert (status.step, status.total, status.plan) == (1, 10, longer.job.plan)
+    queue.beat([progress(longer, 5)])
+    assert await left(store) == 10
+    assert queue.finish(longer, b"image", timings)
+    assert (await store.status(job.id)).plan.replanned == (4, 1)
+    assert await left(store) == 0
+
+
+async def test_who_draws_it_again_draws_what_was_planned_last(store, make_job, worker, lapse):
+    job = make_job(steps=4)
+    await store.submit([job], predicted_s=None)
+    [claim] = worker("dies").claim(1)
+    longer = replanned(claim, make_job, steps=10, done=1)
+    assert worker("dies").replan(longer)
+    lapse(job.id)
+    [again] = worker("heir").claim(1)
+    assert again.job == longer.job
+    assert not worker("dies").replan(claim), "who is fenced out plans nothing"
+    assert (await store.status(job.id)).plan == longer.job.plan
+
+
+async def test_an_image_is_told_with_the_plan_it_was_drawn_by(store, make_job, worker, timings):
+    job = make_job(steps=4)
+    await store.submit([job], predicted_s=None)
+    [claim] = worker().claim(1)
+    longer = replanned(claim, make_job, steps=10, done=1)
+    assert worker().finish(longer, b"image", timings)
+    assert not worker().replan(longer), "it has ended"
+    assert (await store.status(job.id)).plan == longer.job.plan

@@ -65,10 +65,10 @@ def test_tables_over_more_than_one_noise_cannot_move() -> None:
         TableNumbers.of(wider, guided=False, time_scale=1000.0)
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7])
+@pytest.mark.parametrize(("steps", "done"), [(1, 0), (3, 0), (7, 0), (3, 1), (7, 3)])
 @pytest.mark.parametrize(("rounds", "many"), [((4,), ()), ((), (3, 4)), ((4,), (4,))])
 def test_the_cost_is_what_the_network_does(
-    calibration: SearchProblem, steps: int, rounds: tuple[int, ...], many: tuple[int, ...]
+    calibration: SearchProblem, steps: int, done: int, rounds: tuple[int, ...], many: tuple[int, ...]
 ) -> None:
     counted = 0
 
@@ -86,8 +86,8 @@ def test_the_cost_is_what_the_network_does(
     few = replace(calibration.take(4), conditional=counting, unconditional=counting, guidance_scale=2.0)
     split = Split(few, torch.zeros_like(few.noise))
     options = NewtonOptions(rounds=rounds, many=many, dampings=(1e9,), gentle=(1e9, 1e10), sketched=6, directions=1)
-    found = descend([compile_table("euler", shifted(steps, 2.0), "flow")], split, split, options)
-    moving = sum(4 * (moved_cost(steps) + steps) for _ in rounds)
+    found = descend([compile_table("euler", shifted(steps, 2.0), "flow")], split, split, options, done=done)
+    moving = sum(4 * (moved_cost(steps, done) + steps) for _ in rounds)
     assert found.evaluations == 4 * steps + moving + steps * options.finish(seeds=4, validation=4)
     assert 2 * found.evaluations == counted
 

@@ -10,8 +10,8 @@ from schedules.grids import shifted, uniform
 from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_problem
 from schedules.search.oss import euler_rollout
 from schedules.search.problem import SearchProblem
-from schedules.search.rollout import common_rows, roll_out
-from schedules.table import Table
+from schedules.search.rollout import roll_out
+from schedules.table import Table, common_rows
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pacer.jobs.messages import Claim, Job, Plan, TableMessage
 from schedules.compile import compile_table
 from tests.workers.families import flow_parity, tiny_flux
 from tests.workers.families.flow_parity import Stock, Wish
-from workers.engine import Drawn, Engine
+from workers.engine import Engine
 from workers.families.base import hand_over_guidance
 from workers.families.flux import FluxFamily
+from workers.turn import Drawn
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # numpy, from inside diffusers
 

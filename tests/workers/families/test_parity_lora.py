@@ -16,9 +16,10 @@ from pacer.jobs.messages import Claim, Job, Lora, Plan, TableMessage
 from schedules.compile import compile_table
 from schedules.table import Table
 from tests.workers.families import flow_parity, lora_files, parity, tiny, tiny_flux, tiny_sd3
-from workers.engine import Drawn, Engine
+from workers.engine import Engine
 from workers.families.registry import family_entry
 from workers.loras import Loras
+from workers.turn import Drawn
 
 pytestmark = [parity.quiet, lora_files.several]
 

@@ -1,0 +1,121 @@
+"""Which schedules a request can go on with: any of its artefact that begins as its own does, and splices of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from pacer.control.figures import figures_of
+from pacer.control.replan import Way
+from pacer.jobs.messages import Job, Plan, TableMessage
+from schedules.artefact import Entry, Schedule
+from schedules.evidence import Evidence
+from schedules.registry import Registry
+from schedules.splice import Splice
+from schedules.table import Table, common_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """A schedule of an artefact, or a splice of two.
+
+    Attributes:
+        way: as planning sees it.
+        name: a plan's.
+        sigmas: its noise levels.
+        table: on the wire.
+        evidence: what was measured of it.
+    """
+
+    way: Way
+    name: str
+    sigmas: tuple[float, ...]
+    table: TableMessage
+    evidence: Evidence | None
+
+    def plan(self, before: Plan, done: int) -> Plan:
+        """What a job's plan becomes.
+
+        Args:
+            before: the job's plan.
+            done: evaluations made by it.
+        """
+        return Plan(
+            model=before.model,
+            schedule=self.name,
+            solver=before.solver,
+            steps=self.way.steps,
+            evaluations=sum(self.way.rows),
+            sigmas=self.sigmas,
+            predicted_seconds=before.predicted_seconds,
+            **figures_of(self.evidence),
+            predicted_wait_seconds=before.predicted_wait_seconds,
+            other_model=before.other_model,
+            replanned=(before.steps if before.replanned is None else before.replanned[0], done),
+        )
+
+
+class Ways:
+    """The ways of one model's jobs.
+
+    Args:
+        registry: the schedules at hand.
+        model: the model.
+    """
+
+    def __init__(self, registry: Registry, model: str) -> None:
+        self._schedules = {schedule.solver_id: schedule for schedule in registry.schedules(model)}
+        self._made: dict[tuple[str, float], _Artefact] = {}
+
+    def of(self, job: Job, done: int) -> tuple[Sampler, tuple[Sampler, ...]] | None:
+        """How a job goes on, and how else it could; None where its table is none of the artefacts'.
+
+        Args:
+            job: as it is.
+            done: evaluations that were made of it.
+        """
+        _, _, named = job.plan.schedule.partition(f"{job.model}/")
+        solver, _, steps = named.partition("/")
+        if solver not in self._schedules or not steps.isdecimal():
+            return None
+        key = solver, job.guidance_scale
+        if key not in self._made:
+            self._made[key] = _Artefact(self._schedules[solver], job.guidance_scale)
+        artefact = self._made[key]
+        own = artefact.entries.get(int(steps))
+        return None if own is None or own.table != job.table else (own, artefact.others(own, done))
+
+
+class _Artefact:
+    """An artefact's samplers at a guidance scale.
+
+    Args:
+        schedule: the artefact.
+        scale: of guidance.
+    """
+
+    def __init__(self, schedule: Schedule, scale: float) -> None:
+        def sampler(each: Splice | Entry, table: Table) -> Sampler:
+            shown = each.evidence
+            rows = tuple(int(n) for n in table.forwards(scale))
+            way = Way(each.steps, rows, -inf if shown is None else shown.psnr_db.mean)
+            return Sampler(way, schedule.entry_id(each.steps), each.sigmas, TableMessage.of(table), shown)
+
+        self.entries = {each.steps: sampler(each, schedule.table(each)) for each in schedule.entries}
+        self._tables = {each.steps: schedule.table(each) for each in schedule.entries}
+        self._splices = tuple((each.begun, each.done, sampler(each, each.table.table())) for each in schedule.splices)
+        self._others: dict[tuple[int, int], tuple[Sampler, ...]] = {}
+
+    def others(self, own: Sampler, done: int) -> tuple[Sampler, ...]:
+        """How else an image can go on: by budgets that begin as its own does, and by splices."""
+        key = own.way.steps, done
+        if key not in self._others:
+            table = self._tables[own.way.steps]
+            alike = [
+                self.entries[steps]
+                for steps, other in self._tables.items()
+                if steps != own.way.steps and done < steps and common_rows(table, other) >= done
+            ]
+            spliced = [each for begun, made, each in self._splices if (begun, made) == key]
+            self._others[key] = (*alike, *spliced)
+        return self._others[key]

@@ -1,0 +1,36 @@
+"""What the store says of workers, in the planner's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from pacer.control.inflow import Inflow
+from pacer.control.load import Load
+from pacer.control.work import Work
+from pacer.jobs.messages import WorkerSpeed
+
+ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]
+"""The reply of workers.lua."""
+
+
+def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
+    """What the live workers measured and have before them; None before the first of them measured.
+
+    Args:
+        told: by the store.
+        weights: shares of owners.
+    """
+    _, packed, now_ms, work, owed, inflow = told
+    speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
+    if not speeds:
+        return None
+    columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
+    mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
+    return Load(mean, len(speeds), now_ms, Work.read(work, now_ms), _counts(owed), weights, Inflow(*map(float, inflow)))
+
+
+def _counts(pairs: Sequence[bytes]) -> dict[str, int]:
+    return {name.decode(): int(count) for name, count in zip(pairs[::2], pairs[1::2], strict=True)}

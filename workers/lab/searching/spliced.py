@@ -1,0 +1,88 @@
+"""The search of splices, and their evidence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schedules.artefact import Schedule
+from schedules.search.method import Sampler
+from schedules.search.pacer import sampler_of
+from schedules.search.splicing import DESCENT, search_splice
+from schedules.splice import Splice
+from schedules.stored_table import StoredTable
+from schedules.table import Table
+from workers.lab.candidate import pack_all, unpack_all
+from workers.lab.searching.evidence import Evidences
+from workers.lab.searching.run import SearchRun
+from workers.lab.store import Json
+from workers.lab.teachers import costed
+
+
+class Wanted(NamedTuple):
+    """A splice: steps that were begun, those made of them, and those that it ends with."""
+
+    begun: int
+    done: int
+    steps: int
+
+
+class Splicing:
+    """Searches an artefact's splices one after the other; what was found is kept on disk.
+
+    Args:
+        run: the model, the request, the store and the meter.
+        schedule: the artefact.
+    """
+
+    def __init__(self, run: SearchRun, schedule: Schedule) -> None:
+        self._run, self._schedule = run, schedule
+        self._splits = run.smoothly_compared(run.calibration), run.compared(run.validation)
+        self._evidences = Evidences(run)
+
+    def expect(self, wanted: Sequence[Wanted]) -> None:
+        """Tell the meter what all of these will take."""
+        self._run.meter.expect(sum(self._cost(each) for each in wanted))
+
+    def splice(self, wanted: Wanted) -> Splice:
+        """One of them, with its evidence."""
+        self._run.meter.stage(f"{wanted.begun} to {wanted.steps} after {wanted.done}", self._cost(wanted))
+        begun, *aims = (self._table(n) for n in (wanted.begun, wanted.steps, wanted.steps - wanted.done + 1))
+
+        def make() -> Json:
+            found = search_splice(begun, wanted.done, (aims[0], aims[1]), self._splits)
+            sampler = sampler_of(found.table, self._run.calibration.problem.time_scale)
+            return {"found": pack_all({wanted.steps: sampler})}
+
+        tables = [StoredTable.of(table).model_dump_json() for table in (begun, *aims)]
+        key = {
+            **self._run.calibration.key,
+            "validation": self._run.validation.key,
+            "splice": list(wanted),
+            "tables": hashlib.sha256("".join(tables).encode()).hexdigest(),
+            "descent": repr(DESCENT),
+        }
+        record = self._run.store.record("splices", key, lambda: costed(self._run.meter, make))
+        sampler = unpack_all(str(record["found"]))[wanted.steps]
+        if not isinstance(sampler, Sampler):
+            raise TypeError("a splice is no sampler: this is a bug")
+        return Splice(
+            begun=wanted.begun,
+            done=wanted.done,
+            steps=wanted.steps,
+            sigmas=tuple(sampler.sigmas.tolist()),
+            table=StoredTable.of(sampler.table),
+            evidence=self._evidences.of_itself(sampler),
+        )
+
+    def _table(self, steps: int) -> Table:
+        entry = self._schedule.entry(steps)
+        if entry is None:
+            raise ValueError(f"splices: {self._schedule.model} has no schedule of {steps} steps")
+        return self._schedule.table(entry)
+
+    def _cost(self, wanted: Wanted) -> float:
+        request, starts = self._run.request, 1 if wanted.done == 1 else 2
+        rollouts = DESCENT.finish(request.seeds, request.validation) + starts * request.validation + request.held_out
+        return float(self._run.branches * wanted.steps * rollouts)

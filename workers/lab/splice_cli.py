@@ -1,0 +1,101 @@
+"""`pacer schedules splices`: how images that were begun with one budget go on with another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table as Lines
+
+from pacer.settings import Settings
+from schedules.artefact import LEARNED, Schedule, write
+from schedules.registry import SHIPPED, Registry, artefact_path
+from schedules.splice import Splice
+from workers.lab.loading import open_model, served_as
+from workers.lab.meter import Meter
+from workers.lab.misfit import misfit
+from workers.lab.progress import progress_bar
+from workers.lab.remeasure import find_artefact
+from workers.lab.searching.request import LEARNED_BASELINES, SearchRequest, parse_budgets
+from workers.lab.searching.run import SearchRun
+from workers.lab.searching.spliced import Splicing, Wanted
+from workers.lab.store import LabStore
+
+
+def splices(
+    context: typer.Context,
+    artefact: Annotated[str, typer.Argument(help="MODEL/learned[@VARIANT], such as shapes-64/learned.")],
+    *,
+    begun: Annotated[str, typer.Option(help="Budgets that images were begun with, such as 4-10.")] = "4-10",
+    to: Annotated[str, typer.Option(help="Steps that they end with, such as 6,8,10,12.")] = "6,8,10,12",
+    done: Annotated[str, typer.Option(help="Steps that were made by then, such as 1 or 1-3.")] = "1",
+    seeds: Annotated[int, typer.Option(help="Calibration seeds.")] = 128,
+    validation: Annotated[int, typer.Option(help="Seeds that choose.")] = 64,
+    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
+    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
+    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
+    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+) -> None:
+    """Search how images go on with more steps or fewer, measure that, and write it into the artefact."""
+    settings: Settings = context.obj
+    schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
+    if schedule.solver != LEARNED:
+        raise ValueError(f"{artefact}: only learned coefficients can be spliced, solver is {schedule.solver}")
+    lab = open_model(served_as(schedule.model, settings), settings, prompts)
+    if wrong := misfit(schedule, lab):
+        raise ValueError(f"{artefact}: {wrong}")
+    wanted = list(_wanted(schedule, begun, to, done))
+    if not wanted:
+        raise ValueError(f"--begun, --to, --done: {artefact} has no two budgets such as {begun} and {to}")
+    shown = next((entry.evidence.seeds for entry in schedule.entries if entry.evidence), 128)
+    scale = float(schedule.provenance.parameters["guidance_scale"])
+    request = SearchRequest(
+        LEARNED, tuple(sorted({each.steps for each in wanted})), scale, seeds=seeds, validation=validation,
+        held_out=shown, screen=1, path_seeds=1, grid=1, path_budget=1, teacher_steps=schedule.provenance.teacher_steps,
+        baselines=LEARNED_BASELINES, batch=batch,
+    )  # fmt: skip
+    console = Console()
+    path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
+    with progress_bar(console) as progress:
+        splicing = Splicing(SearchRun(lab, request, LabStore(data), Meter(progress)), schedule)
+        splicing.expect(wanted)
+        for each in wanted:
+            schedule = _with(schedule, splicing.splice(each))
+            write(schedule, path)
+    console.print(_lines(schedule))
+    console.print(f"written to {path}")
+
+
+def _wanted(schedule: Schedule, begun: str, to: str, done: str) -> Iterator[Wanted]:
+    """All that the artefact has budgets for."""
+    known = {entry.steps for entry in schedule.entries}
+    for first in parse_budgets(begun, "begun"):
+        for last in parse_budgets(to, "to"):
+            for made in parse_budgets(done, "done"):
+                if first != last and made < min(first, last) and {first, last, last - made + 1} <= known:
+                    yield Wanted(first, made, last)
+
+
+def _with(schedule: Schedule, splice: Splice) -> Schedule:
+    """The artefact with a splice, which replaces one of the same steps."""
+
+    def key(each: Splice) -> tuple[int, int, int]:
+        return each.begun, each.done, each.steps
+
+    others = [each for each in schedule.splices if key(each) != key(splice)]
+    return schedule.model_copy(update={"splices": tuple(sorted([*others, splice], key=key))})
+
+
+def _lines(schedule: Schedule) -> Lines:
+    """What each splice is worth, beside the budgets that it lies between."""
+    lines = Lines("begun with", "made", "ends with", "PSNR dB", "left as it was", "so from the start")
+    known = {entry.steps: entry.evidence for entry in schedule.entries}
+    for each in schedule.splices:
+        figures = [known[each.begun], known.get(each.steps)]
+        told = ["" if shown is None else f"{shown.psnr_db.mean:.2f}" for shown in figures]
+        lines.add_row(str(each.begun), str(each.done), str(each.steps), f"{each.evidence.psnr_db.mean:.2f}", *told)
+    return lines

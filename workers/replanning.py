@@ -49,8 +49,6 @@ class Replanner:
 
     def admitted(self, claim: Claim) -> Claim:
         """A claim as it is to be taken in: by the plan that it would get now, where it has waited for long."""
-        if time.monotonic() - _arrived_s(claim) < _SETTLED_S:
-            return claim
         job = self._another(claim, 0)
         if job is None:
             return claim
@@ -62,10 +60,9 @@ class Replanner:
         """A job that is to go on by another plan, if there is one.
 
         Args:
-            progress: the jobs that step, and the evaluations that each has behind it.
+            progress: the jobs that are here, and the evaluations that each has behind it.
         """
-        under_way = ((claim, done) for claim, done in progress if done)
-        return next((job for claim, done in under_way if (job := self._another(claim, done))), None)
+        return next((job for claim, done in progress if (job := self._another(claim, done))), None)
 
     def note(self, claim: Claim) -> None:
         """Remember to tell the store that a job goes on by the claim's plan."""
@@ -100,7 +97,9 @@ class Replanner:
         job, read, now_s = claim.job, self._load, time.monotonic()
         if job.leeway is None or job.deadline_s is None or read is None or now_s - read[1] > _STALE_S:
             return None
-        ways = self._ways.of(job, done)
+        if not done and now_s - _arrived_s(claim) < _SETTLED_S:
+            return None
+        ways = self._ways.of(job.plan, job.table, job.guidance_scale, done)
         if ways is None or not ways[1]:
             return None
         load = replace(read[0], now_ms=read[0].now_ms + round((now_s - read[1]) * 1000))

@@ -7,7 +7,7 @@ from math import inf
 
 from pacer.control.figures import figures_of
 from pacer.control.replan import Way
-from pacer.jobs.messages import Job, Plan, TableMessage
+from pacer.jobs.messages import Plan, TableMessage
 from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
@@ -67,23 +67,27 @@ class Ways:
         self._schedules = {schedule.solver_id: schedule for schedule in registry.schedules(model)}
         self._made: dict[tuple[str, float], _Artefact] = {}
 
-    def of(self, job: Job, done: int) -> tuple[Sampler, tuple[Sampler, ...]] | None:
+    def of(
+        self, plan: Plan, table: TableMessage, scale: float, done: int
+    ) -> tuple[Sampler, tuple[Sampler, ...]] | None:
         """How a job goes on, and how else it could; None where its table is none of the artefacts'.
 
         Args:
-            job: as it is.
+            plan: the job's.
+            table: the job's.
+            scale: of guidance.
             done: evaluations that were made of it.
         """
-        _, _, named = job.plan.schedule.partition(f"{job.model}/")
+        _, _, named = plan.schedule.partition(f"{plan.model}/")
         solver, _, steps = named.partition("/")
         if solver not in self._schedules or not steps.isdecimal():
             return None
-        key = solver, job.guidance_scale
+        key = solver, scale
         if key not in self._made:
-            self._made[key] = _Artefact(self._schedules[solver], job.guidance_scale)
+            self._made[key] = _Artefact(self._schedules[solver], scale)
         artefact = self._made[key]
         own = artefact.entries.get(int(steps))
-        return None if own is None or own.table != job.table else (own, artefact.others(own, done))
+        return None if own is None or own.table != table else (own, artefact.others(own, done))
 
 
 class _Artefact:

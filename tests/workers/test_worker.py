@@ -390,6 +390,7 @@ def test_who_is_drawn_goes_on_with_more(family: Sd3Family, settings: Settings, s
         wait_until(ended(settings, [first]))
         submit(settings, [beside])
         wait_until(is_running(settings, beside))
+        time.sleep(0.3)  # until the load is known, which is read after a beat
         submit(settings, [job])
         wait_until(ended(settings, [job]))
     found = status(settings, job)
@@ -411,6 +412,7 @@ def test_who_must_keep_to_a_plan_does(family: Sd3Family, settings: Settings, sch
         wait_until(ended(settings, [first]))
         submit(settings, [beside])
         wait_until(is_running(settings, beside))
+        time.sleep(0.3)  # until the load is known, which is read after a beat
         submit(settings, [job])
         wait_until(ended(settings, [job]))
     found = status(settings, job)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch._functorch import config as functorch_config
 
 from pacer.derived_card import SMALLER
 from pacer.models import as_kept, require_teacher
@@ -42,12 +43,19 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
+    if settings.compile:
+        _keep_buffers()
     require_teacher(load_card(name))
     loaded = load(name, choose_device(settings.device), keeping=Keeping.of(settings))
     if loaded.card.prediction != "flow":
         raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts))
+
+
+def _keep_buffers() -> None:
+    """Let searches go back through a compiled network along several directions, rather than along the first alone."""
+    functorch_config.donated_buffer = False
 
 
 def served_as(model: str, settings: Settings) -> str:

@@ -8,12 +8,29 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacer.control.inflow import Inflow, InflowMeter
 from pacer.control.load import Load
 from pacer.control.work import Work, slot_at
-from pacer.jobs.messages import WorkerSpeed
+from pacer.jobs.messages import Leeway, Plan, TableMessage, WorkerSpeed
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a job leaves open.
+
+    Attributes:
+        plan: its own.
+        table: of that plan.
+        scale: of guidance.
+        leeway: within which another plan may take its place.
+    """
+
+    plan: Plan
+    table: TableMessage
+    scale: float
+    leeway: Leeway
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +45,7 @@ class SimulatedJob:
         predicted_s: its service time as the plan says.
         slot: under which its work is counted; set by the queue.
         left: forwards that it still needs, as far as the queue was told.
+        offer: what it leaves open; None where it keeps to its plan.
     """
 
     place: int
@@ -37,6 +55,13 @@ class SimulatedJob:
     predicted_s: float
     slot: str = ""
     left: int = 0
+    offer: Offer | None = None
+
+    def go_on(self, plan: Plan, table: TableMessage, rows: tuple[int, ...]) -> None:
+        """Take another plan."""
+        if self.offer is not None:
+            self.offer = replace(self.offer, plan=plan, table=table)
+        self.rows = rows
 
     @property
     def deadline_s(self) -> float | None:

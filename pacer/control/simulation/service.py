@@ -15,11 +15,14 @@ from pacer.control.inflow import Inflow, inflow_of, is_open
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
 from pacer.control.policies import POLICIES
+from pacer.control.replan import leeway_of
 from pacer.control.simulation.asked import Asked
-from pacer.control.simulation.queue import SimulatedJob, SimulatedQueue
+from pacer.control.simulation.queue import Offer, SimulatedJob, SimulatedQueue
+from pacer.control.simulation.replanning import SimulatedReplanner
 from pacer.control.simulation.worker import SimulatedWorker, Turn
+from pacer.control.ways import Ways
 from pacer.errors import ErrorKind, PacerError
-from pacer.jobs.messages import Plan, WorkerSpeed
+from pacer.jobs.messages import Plan, TableMessage, WorkerSpeed
 from pacer.settings import Settings
 from schedules.registry import Registry
 from schedules.table import Table
@@ -35,7 +38,7 @@ class Outcome:
     Attributes:
         asked: the request.
         state: how it ended.
-        plan: what it was promised; None where it was not taken in.
+        plan: what it was promised, or planned anew by a worker; None where it was not taken in.
         done_s: when its image was in its caller's hands; None without one.
         error: why it was not taken in.
     """
@@ -102,6 +105,10 @@ class _Service:
         self._speed = speed
         self._settings = settings
         self._queue = SimulatedQueue(settings.queue_limit, settings.best_effort_slack_s)
+        self._replanner: SimulatedReplanner | None = None
+        if settings.replan and trace:
+            ways = Ways(registry, trace[0].request.card.id)
+            self._replanner = SimulatedReplanner(ways, settings.degrade_at, self._queue)
         self._workers = tuple(self._new_worker() for _ in range(workers))
         self._next_beat_s = [0.0] * workers
         self._turns: list[tuple[float, int, Turn]] = []
@@ -113,7 +120,7 @@ class _Service:
     def _new_worker(self) -> SimulatedWorker:
         settings, rows = self._settings, max(1, int(self._speed.rows))
         batcher = Batcher(settings.slots, rows, POLICIES[settings.policy], settings.aging_s)
-        return SimulatedWorker(batcher, self._speed, settings.best_effort_slack_s)
+        return SimulatedWorker(batcher, self._speed, settings.best_effort_slack_s, self._replanner)
 
     def run(self) -> Simulated:
         for place, asked in enumerate(self._trace):
@@ -144,7 +151,10 @@ class _Service:
             raise PacerError(ErrorKind.queue_full, f"{settings.queue_limit} jobs wait.")
         self._plans[place] = planned
         rows = tuple(table.forwards(request.branch_scale).tolist())
-        return SimulatedJob(place, rows, asked.at_s, request.latency_s, planned.predicted_seconds or 0.0)
+        job = SimulatedJob(place, rows, asked.at_s, request.latency_s, planned.predicted_seconds or 0.0)
+        if (leeway := leeway_of(request, settings.max_steps)) is not None:
+            job.offer = Offer(planned, TableMessage.of(table), request.branch_scale, leeway)
+        return job
 
     def _plan(self, request: BudgetRequest, forecast: Forecast | None) -> tuple[Plan, Table]:
         settings = self._settings
@@ -172,6 +182,8 @@ class _Service:
         if worker.room and index not in self._waiting:
             self._waiting.append(index)
         if worker.has_work and not worker.turning:
+            if self._replanner is not None:
+                self._replanner.read(self._queue.load(self._speed, len(self._workers), now_s))
             turn = worker.begin_turn(now_s)
             heapq.heappush(self._turns, (turn.ends_s, index, turn))
 
@@ -197,4 +209,6 @@ class _Service:
 
     def _end(self, job: SimulatedJob, state: State, done_s: float | None = None) -> None:
         self._queue.set_left(job, 0)
-        self._ended[job.place] = Outcome(self._trace[job.place], state, self._plans.pop(job.place), done_s)
+        planned = self._plans.pop(job.place)
+        drawn = planned if job.offer is None else job.offer.plan
+        self._ended[job.place] = Outcome(self._trace[job.place], state, drawn, done_s)

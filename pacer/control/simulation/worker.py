@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pacer.control.batcher import Batcher
 from pacer.control.requests import Request
 from pacer.control.simulation.queue import SimulatedJob
+from pacer.control.simulation.replanning import SimulatedReplanner
 from pacer.control.turns import Gaps, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
@@ -35,15 +36,23 @@ class SimulatedWorker:
         batcher: its own, empty.
         speed: what its stages take, exactly.
         best_effort_slack_s: slack of a job without a deadline.
+        replanner: plans jobs anew; None keeps them to their plans.
     """
 
-    def __init__(self, batcher: Batcher, speed: WorkerSpeed, best_effort_slack_s: float) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        speed: WorkerSpeed,
+        best_effort_slack_s: float,
+        replanner: SimulatedReplanner | None = None,
+    ) -> None:
         self._batcher = batcher
         self._speed = speed
         self._cost = TurnCost(speed.turn_seconds, speed.row_seconds)
         self._gaps = Gaps()
         self._tail_s = speed.decode_seconds + speed.deliver_seconds
         self._best_effort_slack_s = best_effort_slack_s
+        self._replanner = replanner
         self._claimed: deque[SimulatedJob] = deque()
         self._held: dict[str, SimulatedJob] = {}
         self._room = batcher.free
@@ -77,6 +86,7 @@ class SimulatedWorker:
         while self._claimed:
             self._admit(self._claimed.popleft(), now_s)
             now_s += self._speed.encode_seconds
+        self._replan(now_s)
         expired = self._expire(now_s)
         batch = self._batcher.pick(now_s, self._gaps.between(self._cost))
         turn_s = self._cost.seconds(1, sum(request.next_rows for request in batch)) if batch else 0.0
@@ -92,8 +102,20 @@ class SimulatedWorker:
         self.turning = False
         self._room += len(turn.finished) + len(turn.expired)
 
+    def _replan(self, now_s: float) -> None:
+        """Let one of the jobs that step go on by another plan."""
+        if self._replanner is None:
+            return
+        for request in self._batcher.requests:
+            job = self._held[request.id]
+            if self._replanner.changes(job, request.step, now_s):
+                self._batcher.replan(request.id, job.rows)
+                return
+
     def _admit(self, job: SimulatedJob, now_s: float) -> None:
         name = str(job.place)
+        if self._replanner is not None:
+            self._replanner.changes(job, 0, now_s)
         allowed_s = self._best_effort_slack_s if job.allowed_s is None else job.allowed_s - self._tail_s
         self._held[name] = job
         self._batcher.admit(Request(name, "all", job.rows, job.submitted_s + allowed_s, admitted_s=now_s))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pacer.control.ways import Ways
+from pacer.control.ways import Sampler, Ways
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Job, Plan, TableMessage
 from schedules.registry import Registry
 from schedules.table import common_rows
 
 REGISTRY = Registry.load()
+
+
+def ways_of(job: Job, done: int) -> tuple[Sampler, tuple[Sampler, ...]] | None:
+    return Ways(REGISTRY, "shapes-64").of(job.plan, job.table, job.guidance_scale, done)
 
 
 def job_of(solver: str, steps: int) -> Job:
@@ -26,7 +30,7 @@ def job_of(solver: str, steps: int) -> Job:
 
 
 def test_before_it_begins_a_job_can_have_any_budget() -> None:
-    own, others = Ways(REGISTRY, "shapes-64").of(job_of("learned", 6), 0) or pytest.fail("no ways")
+    own, others = ways_of(job_of("learned", 6), 0) or pytest.fail("no ways")
     assert own.way.steps == 6
     assert {each.way.steps for each in others} == set(range(1, 21)) - {6}
     assert all(each.evidence for each in others)
@@ -36,7 +40,7 @@ def test_before_it_begins_a_job_can_have_any_budget() -> None:
 @pytest.mark.parametrize("done", [1, 2, 5])
 def test_what_was_made_stays(solver: str, done: int) -> None:
     job = job_of(solver, 8)
-    own, others = Ways(REGISTRY, "shapes-64").of(job, done) or pytest.fail("no ways")
+    own, others = ways_of(job, done) or pytest.fail("no ways")
     for each in others:
         assert common_rows(job.table.table(), each.table.table()) >= done
         assert each.way.steps > done
@@ -47,7 +51,7 @@ def test_what_was_made_stays(solver: str, done: int) -> None:
 
 def test_a_plan_made_anew_says_what_it_was() -> None:
     job = job_of("learned", 6)
-    _, others = Ways(REGISTRY, "shapes-64").of(job, 0) or pytest.fail("no ways")
+    _, others = ways_of(job, 0) or pytest.fail("no ways")
     twelve = next(each for each in others if each.way.steps == 12)
     plan = twelve.plan(job.plan, 0)
     assert (plan.schedule, plan.steps, plan.evaluations, plan.replanned) == ("shapes-64/learned/12", 12, 24, (6, 0))
@@ -58,11 +62,11 @@ def test_a_plan_made_anew_says_what_it_was() -> None:
 @pytest.mark.parametrize("schedule", ["uniform", "custom", "shapes-64/learned", "shapes-64/none/6", "other/learned/6"])
 def test_other_schedules_have_no_other_ways(schedule: str) -> None:
     job = job_of("learned", 6)
-    assert Ways(REGISTRY, "shapes-64").of(_named(job, schedule), 0) is None
+    assert ways_of(_named(job, schedule), 0) is None
 
 
 def test_another_registrys_table_has_none() -> None:
-    assert Ways(REGISTRY, "shapes-64").of(_named(job_of("learned", 6), "shapes-64/learned/7"), 0) is None
+    assert ways_of(_named(job_of("learned", 6), "shapes-64/learned/7"), 0) is None
 
 
 def _named(job: Job, schedule: str) -> Job:

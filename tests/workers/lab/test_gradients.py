@@ -1,10 +1,15 @@
 """Gradients pass through a stock transformer as the laboratory calls it."""
 
-import torch
+from pathlib import Path
 
+import pytest
+import torch
+from torch._functorch import config
+
+from pacer.settings import Settings
 from schedules.search.problem import SearchProblem
 from workers.families.sd3 import Sd3Family
-from workers.lab.loading import _field
+from workers.lab.loading import _field, open_model
 
 
 def test_they_equal_finite_differences(family: Sd3Family) -> None:
@@ -28,3 +33,13 @@ def test_without_them_outputs_carry_none(family: Sd3Family) -> None:
     noise = torch.zeros(1, *family.latent_shape(64, 64))
     outputs = family.denoise(noise, torch.tensor([500.0]), family.encode(["a red circle"]))
     assert outputs.is_inference()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # the compiler's own
+def test_a_compiled_network_can_be_gone_back_through_more_than_once(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "donated_buffer", True)  # what torch does by default
+    (tmp_path / "prompts.txt").write_text("a red circle\n")
+    open_model(str(tiny_folder), Settings(compile=True), tmp_path / "prompts.txt")
+    assert not config.donated_buffer

@@ -221,3 +221,19 @@ def test_a_load_step_costs_steps_not_promises_and_leaves_no_trace() -> None:
     assert crowded.mean_steps < 0.6 * calm.mean_steps
     assert after.mean_steps > 0.75 * calm.mean_steps
     assert calm.admitted + after.admitted >= 0.98 * (calm.offered + after.offered)
+
+
+def test_workers_plan_anew_where_a_crowd_has_gone() -> None:
+    crowd = [Asked(0.01 * i, request(min_steps=4, max_steps=12, latency_s=9.0)) for i in range(40)]
+    trace = (Asked(0.0, request(steps=20)), *crowd)
+    as_planned, anew = run(trace, slots=2, replan=False), run(trace, slots=2)
+
+    def steps(done: Simulated) -> list[int]:
+        return [one.plan.steps for one in done.outcomes if one.plan is not None]
+
+    assert [one.in_time for one in anew.outcomes] == [one.in_time for one in as_planned.outcomes]
+    assert sum(steps(anew)) > sum(steps(as_planned))
+    changed = [one.plan for one in anew.outcomes if one.plan is not None and one.plan.replanned is not None]
+    assert changed
+    assert all(4 <= plan.steps <= 12 and plan.steps > plan.replanned[0] for plan in changed if plan.replanned)
+    assert not [one for one in as_planned.outcomes if one.plan is not None and one.plan.replanned is not None]

@@ -14,7 +14,7 @@ from dataclasses import replace
 import msgspec
 
 from pacer.control.load import Load
-from pacer.control.replan import Underway, another_way
+from pacer.control.replan import SETTLED_S, Underway, another_way
 from pacer.control.ways import Ways
 from pacer.jobs.messages import Claim, Job
 from pacer.jobs.worker_queue import WorkerQueue
@@ -22,8 +22,6 @@ from pacer.metrics import Metrics
 from schedules.registry import Registry
 
 _STALE_S = 2.0
-_SETTLED_S = 0.25
-"""Seconds from a job's arrival until which the gateway's plan is new enough."""
 
 
 class Replanner:
@@ -97,7 +95,7 @@ class Replanner:
         job, read, now_s = claim.job, self._load, time.monotonic()
         if job.leeway is None or job.deadline_s is None or read is None or now_s - read[1] > _STALE_S:
             return None
-        if not done and now_s - _arrived_s(claim) < _SETTLED_S:
+        if not done and now_s - _arrived_s(claim) < SETTLED_S:
             return None
         ways = self._ways.of(job.plan, job.table, job.guidance_scale, done)
         if ways is None or not ways[1]:

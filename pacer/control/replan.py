@@ -15,6 +15,9 @@ from pacer.control.limits import Forecast, Limits
 from pacer.control.load import Load
 from pacer.jobs.messages import Leeway
 
+SETTLED_S = 0.25
+"""Seconds from a request's arrival until which the gateway's plan is new enough, unless it has begun."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:

@@ -363,6 +363,20 @@ def drawn_with(family: Sd3Family, settings: Settings, job: Job, table: Table) ->
     return pixels(settings, other)
 
 
+def drawn_beside_another(family: Sd3Family, settings: Settings, schedules: Registry, job: Job) -> JobStatus:
+    """What becomes of a job in a worker that knows its speed and the load, and has another one in hand."""
+    first, beside = make_job(2), make_job(300)
+    with running(family, settings, schedules):
+        submit(settings, [first])
+        wait_until(ended(settings, [first]))
+        submit(settings, [beside])
+        wait_until(is_running(settings, beside))
+        time.sleep(0.3)  # until the load is known, which is read after a beat
+        submit(settings, [job])
+        wait_until(ended(settings, [job]))
+    return status(settings, job)
+
+
 def test_who_waited_gets_more_where_the_crowd_has_gone(
     family: Sd3Family, settings: Settings, schedules: Registry
 ) -> None:
@@ -384,16 +398,8 @@ def test_who_waited_gets_more_where_the_crowd_has_gone(
 
 
 def test_who_is_drawn_goes_on_with_more(family: Sd3Family, settings: Settings, schedules: Registry) -> None:
-    first, beside, job = make_job(2), make_job(300), open_job()
-    with running(family, settings, schedules):
-        submit(settings, [first])
-        wait_until(ended(settings, [first]))
-        submit(settings, [beside])
-        wait_until(is_running(settings, beside))
-        time.sleep(0.3)  # until the load is known, which is read after a beat
-        submit(settings, [job])
-        wait_until(ended(settings, [job]))
-    found = status(settings, job)
+    job = open_job()
+    found = drawn_beside_another(family, settings, schedules, job)
     assert (found.plan.steps, found.total, found.plan.replanned) == (6, 6, (3, 2))
     assert found.plan.predicted_quality_db == (35.5, 34.5, 36.5)
     spliced_table = spliced(3, 2, 6).table.table()
@@ -402,18 +408,10 @@ def test_who_is_drawn_goes_on_with_more(family: Sd3Family, settings: Settings, s
 
 @pytest.mark.parametrize("kept", ["binding", "unknown"])
 def test_who_must_keep_to_a_plan_does(family: Sd3Family, settings: Settings, schedules: Registry, kept: str) -> None:
-    first, beside, job = make_job(2), make_job(200), open_job()
+    job = open_job()
     if kept == "binding":
         job = msgspec.structs.replace(job, leeway=None)
     else:  # a gateway with other schedules planned it
         job = msgspec.structs.replace(job, table=TableMessage.of(compile_table("ab2", np.linspace(1, 0, 4), "flow")))
-    with running(family, settings, schedules):
-        submit(settings, [first])
-        wait_until(ended(settings, [first]))
-        submit(settings, [beside])
-        wait_until(is_running(settings, beside))
-        time.sleep(0.3)  # until the load is known, which is read after a beat
-        submit(settings, [job])
-        wait_until(ended(settings, [job]))
-    found = status(settings, job)
+    found = drawn_beside_another(family, settings, schedules, job)
     assert (found.plan.steps, found.plan.replanned) == (3, None)

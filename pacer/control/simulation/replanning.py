@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pacer.control.load import Load
-from pacer.control.replan import Underway, another_way
+from pacer.control.replan import SETTLED_S, Underway, another_way
 from pacer.control.simulation.queue import SimulatedJob, SimulatedQueue
 from pacer.control.ways import Ways
-
-_SETTLED_S = 0.25  # as a worker has it
 
 
 class SimulatedReplanner:
@@ -40,7 +38,7 @@ class SimulatedReplanner:
         load, offer = self._load, job.offer
         if load is None or offer is None or job.allowed_s is None or job.deadline_s is None:
             return False
-        if not done and now_s - job.submitted_s < _SETTLED_S:
+        if not done and now_s - job.submitted_s < SETTLED_S:
             return False
         ways = self._ways.of(offer.plan, offer.table, offer.scale, done)
         if ways is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import binomtest
 
 from pacer.settings import Settings
 from schedules.artefact import Entry, Schedule
-from schedules.evidence import Evidence
+from schedules.evidence import Evidence, Kept
 from schedules.registry import Registry
 from schedules.search.method import Sampler
+from schedules.table import FloatArray
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
@@ -29,6 +32,39 @@ EXIT_CODE = 1
 """Of the command where a claim does not hold."""
 
 
+_CHANCE = 0.005  # of a true claim of what single pictures keep to fail; there are up to five of a figure
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAgain:
+    """A claim of what single pictures have, and how many have it.
+
+    Attributes:
+        unit: of the figure.
+        by: share of the pictures that is said to have it.
+        least: what they have at the least.
+        reached: pictures that have it.
+        seeds: of so many.
+    """
+
+    unit: Literal["dB", "SSIM"]
+    by: float
+    least: float
+    reached: int
+    seeds: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether so few would not be odd, were the claim just true (binomial test)."""
+        return bool(binomtest(self.reached, self.seeds, self.by, alternative="less").pvalue >= _CHANCE)
+
+    @property
+    def failure(self) -> str:
+        """What is wrong where it does not hold."""
+        measured = f"{self.reached} of {self.seeds} pictures have {self.least:.4g} {self.unit}"
+        return f"{measured}, where {100 * self.by:g} of 100 are claimed"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A claim and what was measured.
@@ -36,17 +72,20 @@ class Verdict:
     Attributes:
         claimed: the entry's evidence.
         measured: the same on other seeds.
+        kept: what single pictures are said to have, on those seeds.
     """
 
     claimed: Evidence
     measured: Evidence
+    kept: tuple[KeptAgain, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
         """What does not hold; empty where the claim does.
 
         The quality holds unless its new interval lies wholly below the claimed one; a gain on a baseline holds unless
-        the baseline's new interval lies wholly above the entry's.
+        the baseline's new interval lies wholly above the entry's; what single pictures keep holds unless so few that
+        have it would be odd.
         """
         found = []
         new, old = self.measured.psnr_db, self.claimed.psnr_db
@@ -58,6 +97,7 @@ class Verdict:
             baseline = self.measured.baselines_psnr_db[name]
             if said.mean < old.mean and baseline.low > new.high:
                 found.append(f"{name} reaches {baseline.mean:.2f} dB and was said to be worse")
+        found += [each.failure for each in self.kept if not each.holds]
         return tuple(found)
 
 
@@ -93,9 +133,18 @@ def verify_entry(
         teacher_steps=entry.evidence.teacher_steps,
         baselines=tuple(entry.evidence.baselines_psnr_db),
     )
-    run = SearchRun(lab, request, store, meter)
-    evidence = Evidences(run).of(Sampler(entry.sigma_array(), schedule.table(entry)))
-    return Verdict(entry.evidence, evidence)
+    evidences = Evidences(SearchRun(lab, request, store, meter))
+    sampler, claimed = Sampler(entry.sigma_array(), schedule.table(entry)), entry.evidence
+    kept = (
+        *_kept_again(claimed.kept_psnr_db, evidences.of_seeds(sampler, "psnr_db"), "dB"),
+        *_kept_again(claimed.kept_ssim, evidences.of_seeds(sampler, "ssim"), "SSIM"),
+    )
+    return Verdict(claimed, evidences.of(sampler), kept)
+
+
+def _kept_again(claims: Sequence[Kept], figures: FloatArray, unit: Literal["dB", "SSIM"]) -> Iterator[KeptAgain]:
+    for each in claims:
+        yield KeptAgain(unit, each.by, each.least, int((figures >= each.least).sum()), len(figures))
 
 
 def verify(
@@ -117,6 +166,8 @@ def verify(
         meter = Meter(progress)
         verdict = verify_entry(lab, found, entry, LabStore(data), meter, seeds=seeds, seed_offset=seed_offset)
     console.print(_table(schedule, verdict))
+    if verdict.kept:
+        console.print(_kept_table(verdict))
     for failure in verdict.failures:
         console.print(f"does not hold: {failure}")
     if verdict.failures:
@@ -132,4 +183,12 @@ def _table(name: str, verdict: Verdict) -> Table:
     for label, pair in rows.items():
         cells = [text for each in pair for text in (f"{each.mean:.2f}", f"{each.low:.2f} to {each.high:.2f}")]
         table.add_row(label, *cells)
+    return table
+
+
+def _kept_table(verdict: Verdict) -> Table:
+    table = Table("of 100 pictures", "have at least", "measured", title="single pictures", title_justify="left")
+    for each in verdict.kept:
+        share = 100 * each.reached / each.seeds
+        table.add_row(f"{100 * each.by:g}", f"{each.least:.4g} {each.unit}", f"{share:.1f} of 100 ({each.seeds} seeds)")
     return table

@@ -8,7 +8,7 @@ from schedules.evidence import Evidence, Figure
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
-from workers.lab.verify import Verdict, verify_entry
+from workers.lab.verify import KeptAgain, Verdict, verify_entry
 
 MakeBench = Callable[[SearchRequest], SearchRun]
 
@@ -42,6 +42,25 @@ def test_a_claim_to_beat_a_better_baseline_does_not_hold(bench: SearchRun) -> No
     worse = schedule.entries[0].model_copy(update={"sigmas": (1.0, 0.999, 0.998, 0.997, 0.0), "table": None})
     spoilt = schedule.model_copy(update={"entries": (worse,)})
     assert any("was said to be worse" in failure for failure in verdict(bench, spoilt).failures)
+
+
+@pytest.mark.parametrize(("more_db", "holds"), [(0.0, True), (5.0, False)])
+def test_what_single_pictures_keep_is_measured_again(bench: SearchRun, more_db: float, holds: bool) -> None:
+    schedule = search_schedule(bench)
+    evidence = schedule.entries[0].evidence
+    assert evidence is not None
+    assert evidence.kept_psnr_db
+    said = tuple(each.model_copy(update={"least": each.least + more_db}) for each in evidence.kept_psnr_db)
+    entry = schedule.entries[0].model_copy(update={"evidence": evidence.model_copy(update={"kept_psnr_db": said})})
+    found = verdict(bench, schedule.model_copy(update={"entries": (entry,)}))
+    assert [each.seeds for each in found.kept] == [48] * len(said)
+    assert (not found.failures) == holds
+    assert any("of 100 are claimed" in failure for failure in found.failures) != holds
+
+
+@pytest.mark.parametrize(("reached", "holds"), [(115, True), (108, True), (104, False), (0, False)])
+def test_few_pictures_less_are_chance(reached: int, holds: bool) -> None:
+    assert KeptAgain("dB", 0.9, 40.0, reached, 128).holds == holds
 
 
 def test_other_weights_are_refused(bench: SearchRun) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
 from schedules.evidence import SHARES, Evidence, Figure, Kept
 from schedules.search.evaluate import bootstrap, tolerance_limit
 from schedules.search.method import Sampler
+from schedules.table import FloatArray
 from workers.lab.measuring import Measurer
 from workers.lab.searching.run import SearchRun
 
@@ -27,6 +29,10 @@ class Evidences:
             name: _figure(self._measurer.measure(other, scored=False), "psnr_db") for name, other in baselines.items()
         }
         return self.of_itself(sampler).model_copy(update={"baselines_psnr_db": figures})
+
+    def of_seeds(self, sampler: Sampler, figure: Literal["psnr_db", "ssim"]) -> FloatArray:
+        """A figure of every seed, shape (n,); of none where nobody measures it."""
+        return np.array(self._measurer.measure(sampler).get(figure, ()), dtype=np.float64)
 
     def of_itself(self, sampler: Sampler) -> Evidence:
         """The same without baselines."""

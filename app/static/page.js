@@ -165,6 +165,7 @@ async function showImage(status, seed) {
   $("blank").hidden = true;
   const { queue, service } = status.timings;
   $("caption").textContent = `seed ${seed}, waited ${queue.toFixed(2)} s, drawn in ${service.toFixed(2)} s`;
+  if (status.plan.replanned) showPlan(status.plan);
   showCurve(shown.steps);
 }
 

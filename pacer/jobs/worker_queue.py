@@ -95,9 +95,9 @@ class WorkerQueue:
 
     def finish(self, claim: Claim, image: bytes, timings: Timings) -> bool:
         """Hand in an image, as a file's bytes. False when the job is no longer this claim's: the image is dropped."""
-        packed, planned = msgspec.msgpack.encode(timings), claim.job.plan
-        plan = b"" if planned.replanned is None else msgspec.msgpack.encode(planned)
-        return self._end(claim.job.id, claim.fence, "completed", image=image, timings=packed, plan=plan)
+        return self._end(
+            claim.job.id, claim.fence, "completed", image=image, timings=msgspec.msgpack.encode(timings), job=claim.job
+        )
 
     def fail(self, claim: Claim, kind: ErrorKind, detail: str) -> bool:
         """End a job without an image, for good; one past its deadline has expired, every other failed.
@@ -159,13 +159,15 @@ class WorkerQueue:
         *,
         image: bytes = b"",
         timings: bytes = b"",
-        plan: bytes = b"",
+        job: Job | None = None,
         kind: ErrorKind | None = None,
         detail: str = "",
     ) -> bool:
         label = "" if kind is None else kind.label
-        ttl_s = self._settings.result_ttl_s
-        return self._run("finish", job_id, fence, state, ttl_s, image, timings, label, detail, plan) == 1
+        ttl_s, plan, rows = self._settings.result_ttl_s, b"", 0
+        if job is not None and job.plan.replanned is not None:
+            plan, rows = msgspec.msgpack.encode(job.plan), len(job.table.uncond)
+        return self._run("finish", job_id, fence, state, ttl_s, image, timings, label, detail, plan, rows) == 1
 
     def _run(self, name: str, *arguments: scripts.Argument) -> scripts.Reply:
         with store_errors():

@@ -16,6 +16,7 @@ EXPECTED = {
     "pacer_denoise_step_seconds": {"model"},
     "pacer_batch_size": {"model"},
     "pacer_job_nfe": {"model"},
+    "pacer_replanned_total": {"model", "direction"},
     "pacer_out_of_memory_total": {"model", "stage"},
     "pacer_schedule_used_total": {"schedule", "solver", "other_model", "interpolated"},
     "pacer_queue_depth": {"model"},

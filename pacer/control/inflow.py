@@ -50,9 +50,9 @@ def inflow_of(request: BudgetRequest, evaluations: int) -> Inflow:
 
 def is_open(request: BudgetRequest) -> bool:
     """Whether it has a deadline, and takes fewer steps where there is no time for more."""
-    fixed = (
-        request.floored or request.steps is not None or request.sigmas is not None or request.card.distilled is not None
-    )
+    by_id = request.schedule is not None and "/" in request.schedule
+    named = by_id or request.steps is not None or request.sigmas is not None
+    fixed = named or request.floored or request.card.distilled is not None
     least, most = request.min_steps or 1, request.max_steps or math.inf
     return request.latency_s is not None and not fixed and least < most
 

@@ -99,6 +99,7 @@ def test_what_leaves_its_steps_open_has_leeway() -> None:
     [
         {"steps": 8, "latency_s": 2.0},
         {"max_steps": 12},
+        {"latency_s": 2.0, "schedule": "shapes-64/learned/6"},
         {"latency_s": 2.0, "min_psnr_db": 40.0},
         {"latency_s": 2.0, "lora": (Lora("a"),)},
         {"latency_s": 2.0, "min_steps": 8, "max_steps": 8},

@@ -14,8 +14,7 @@ from dataclasses import replace
 import msgspec
 
 from pacer.control.load import Load
-from pacer.control.replan import SETTLED_S, Underway, another_way
-from pacer.control.ways import Ways
+from pacer.control.ways import Going, Ways
 from pacer.jobs.messages import Claim, Job
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics
@@ -95,19 +94,11 @@ class Replanner:
         job, read, now_s = claim.job, self._load, time.monotonic()
         if job.leeway is None or job.deadline_s is None or read is None or now_s - read[1] > _STALE_S:
             return None
-        if not done and now_s - _arrived_s(claim) < SETTLED_S:
-            return None
-        ways = self._ways.of(job.plan, job.table, job.guidance_scale, done)
-        if ways is None or not ways[1]:
-            return None
         load = replace(read[0], now_ms=read[0].now_ms + round((now_s - read[1]) * 1000))
         due_s = _arrived_s(claim) + job.deadline_s - now_s
-        request = Underway(ways[0].way, done, due_s, job.deadline_s, job.leeway)
-        way = another_way(request, [each.way for each in ways[1]], load, degrade_at=self._degrade_at)
-        chosen = next((each for each in ways[1] if each.way is way), None)
-        if chosen is None:
-            return None
-        return msgspec.structs.replace(job, plan=chosen.plan(job.plan, done), table=chosen.table)
+        going = Going(job.plan, job.table, job.guidance_scale, job.deadline_s, job.leeway)
+        found = self._ways.another(going, load, done=done, due_s=due_s, degrade_at=self._degrade_at)
+        return None if found is None else msgspec.structs.replace(job, plan=found[0], table=found[1].table)
 
 
 def _arrived_s(claim: Claim) -> float:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import inf
 
 from pacer.control.figures import figures_of
-from pacer.control.replan import Way
-from pacer.jobs.messages import Plan, TableMessage
+from pacer.control.limits import Forecast
+from pacer.control.load import Load
+from pacer.control.replan import SETTLED_S, Underway, Way, another_way
+from pacer.jobs.messages import Leeway, Plan, TableMessage, WorkerSpeed
 from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence
 from schedules.registry import Registry
@@ -33,12 +35,13 @@ class Sampler:
     table: TableMessage
     evidence: Evidence | None
 
-    def plan(self, before: Plan, done: int) -> Plan:
-        """What a job's plan becomes.
+    def plan(self, before: Plan, done: int, speed: WorkerSpeed) -> Plan:
+        """What a job's plan becomes; the wait that it told was over when the job began.
 
         Args:
             before: the job's plan.
             done: evaluations made by it.
+            speed: of workers.
         """
         return Plan(
             model=before.model,
@@ -47,12 +50,31 @@ class Sampler:
             steps=self.way.steps,
             evaluations=sum(self.way.rows),
             sigmas=self.sigmas,
-            predicted_seconds=before.predicted_seconds,
+            predicted_seconds=Forecast(speed).service_s(*self.way.left(0)),
             **figures_of(self.evidence),
             predicted_wait_seconds=before.predicted_wait_seconds,
             other_model=before.other_model,
             replanned=(before.steps if before.replanned is None else before.replanned[0], done),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A job with a deadline that leaves something open.
+
+    Attributes:
+        plan: its own.
+        table: of that plan.
+        scale: of guidance.
+        allowed_s: seconds from its arrival until it is due.
+        leeway: within which another plan may take its place.
+    """
+
+    plan: Plan
+    table: TableMessage
+    scale: float
+    allowed_s: float
+    leeway: Leeway
 
 
 class Ways:
@@ -88,6 +110,31 @@ class Ways:
         artefact = self._made[key]
         own = artefact.entries.get(int(steps))
         return None if own is None or own.table != table else (own, artefact.others(own, done))
+
+    def another(
+        self, job: Going, load: Load, *, done: int, due_s: float, degrade_at: float
+    ) -> tuple[Plan, Sampler] | None:
+        """The plan that a job goes on by, if it is another than its own, and the sampler of it.
+
+        What came in a moment ago, and has not begun, keeps to its plan.
+
+        Args:
+            job: as it is.
+            load: what workers have before them, its own work included.
+            done: evaluations that were made of it.
+            due_s: seconds from now until it is due.
+            degrade_at: as `plan` takes it.
+        """
+        if not done and job.allowed_s - due_s < SETTLED_S:
+            return None
+        ways = self.of(job.plan, job.table, job.scale, done)
+        if ways is None:
+            return None
+        own, others = ways
+        request = Underway(own.way, done, due_s, job.allowed_s, job.leeway)
+        way = another_way(request, [each.way for each in others], load, degrade_at=degrade_at)
+        chosen = next((each for each in others if each.way is way), None)
+        return None if chosen is None else (chosen.plan(job.plan, done, load.speed), chosen)
 
 
 class _Artefact:

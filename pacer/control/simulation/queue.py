@@ -12,25 +12,9 @@ from dataclasses import dataclass, replace
 
 from pacer.control.inflow import Inflow, InflowMeter
 from pacer.control.load import Load
+from pacer.control.ways import Going
 from pacer.control.work import Work, slot_at
-from pacer.jobs.messages import Leeway, Plan, TableMessage, WorkerSpeed
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a job leaves open.
-
-    Attributes:
-        plan: its own.
-        table: of that plan.
-        scale: of guidance.
-        leeway: within which another plan may take its place.
-    """
-
-    plan: Plan
-    table: TableMessage
-    scale: float
-    leeway: Leeway
+from pacer.jobs.messages import Plan, TableMessage, WorkerSpeed
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +29,7 @@ class SimulatedJob:
         predicted_s: its service time as the plan says.
         slot: under which its work is counted; set by the queue.
         left: forwards that it still needs, as far as the queue was told.
-        offer: what it leaves open; None where it keeps to its plan.
+        going: what it leaves open; None where it keeps to its plan.
     """
 
     place: int
@@ -55,12 +39,12 @@ class SimulatedJob:
     predicted_s: float
     slot: str = ""
     left: int = 0
-    offer: Offer | None = None
+    going: Going | None = None
 
     def go_on(self, plan: Plan, table: TableMessage, rows: tuple[int, ...]) -> None:
         """Take another plan."""
-        if self.offer is not None:
-            self.offer = replace(self.offer, plan=plan, table=table)
+        if self.going is not None:
+            self.going = replace(self.going, plan=plan, table=table)
         self.rows = rows
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pacer.control.load import Load
-from pacer.control.replan import SETTLED_S, Underway, another_way
 from pacer.control.simulation.queue import SimulatedJob, SimulatedQueue
 from pacer.control.ways import Ways
 
@@ -35,21 +34,15 @@ class SimulatedReplanner:
             done: evaluations behind it.
             now_s: the time now.
         """
-        load, offer = self._load, job.offer
-        if load is None or offer is None or job.allowed_s is None or job.deadline_s is None:
+        load, going = self._load, job.going
+        if load is None or going is None:
             return False
-        if not done and now_s - job.submitted_s < SETTLED_S:
+        due_s = job.submitted_s + going.allowed_s - now_s
+        found = self._ways.another(going, load, done=done, due_s=due_s, degrade_at=self._degrade_at)
+        if found is None:
             return False
-        ways = self._ways.of(offer.plan, offer.table, offer.scale, done)
-        if ways is None:
-            return False
-        own, others = ways
-        request = Underway(own.way, done, job.deadline_s - now_s, job.allowed_s, offer.leeway)
-        way = another_way(request, [each.way for each in others], load, degrade_at=self._degrade_at)
-        chosen = next((each for each in others if each.way is way), None)
-        if chosen is None:
-            return False
-        job.go_on(chosen.plan(offer.plan, done), chosen.table, chosen.way.rows)
+        plan, chosen = found
+        job.go_on(plan, chosen.table, chosen.way.rows)
         self._queue.set_left(job, chosen.way.left(done)[1])
         self._load = None
         return True

@@ -17,10 +17,10 @@ from pacer.control.planner import plan
 from pacer.control.policies import POLICIES
 from pacer.control.replan import leeway_of
 from pacer.control.simulation.asked import Asked
-from pacer.control.simulation.queue import Offer, SimulatedJob, SimulatedQueue
+from pacer.control.simulation.queue import SimulatedJob, SimulatedQueue
 from pacer.control.simulation.replanning import SimulatedReplanner
 from pacer.control.simulation.worker import SimulatedWorker, Turn
-from pacer.control.ways import Ways
+from pacer.control.ways import Going, Ways
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Plan, TableMessage, WorkerSpeed
 from pacer.settings import Settings
@@ -152,8 +152,9 @@ class _Service:
         self._plans[place] = planned
         rows = tuple(table.forwards(request.branch_scale).tolist())
         job = SimulatedJob(place, rows, asked.at_s, request.latency_s, planned.predicted_seconds or 0.0)
-        if (leeway := leeway_of(request, settings.max_steps)) is not None:
-            job.offer = Offer(planned, TableMessage.of(table), request.branch_scale, leeway)
+        leeway = leeway_of(request, settings.max_steps)
+        if leeway is not None and request.latency_s is not None:
+            job.going = Going(planned, TableMessage.of(table), request.branch_scale, request.latency_s, leeway)
         return job
 
     def _plan(self, request: BudgetRequest, forecast: Forecast | None) -> tuple[Plan, Table]:
@@ -210,5 +211,5 @@ class _Service:
     def _end(self, job: SimulatedJob, state: State, done_s: float | None = None) -> None:
         self._queue.set_left(job, 0)
         planned = self._plans.pop(job.place)
-        drawn = planned if job.offer is None else job.offer.plan
+        drawn = planned if job.going is None else job.going.plan
         self._ended[job.place] = Outcome(self._trace[job.place], state, drawn, done_s)

@@ -7,11 +7,12 @@ import pytest
 
 from pacer.control.ways import Sampler, Ways
 from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import Job, Plan, TableMessage
+from pacer.jobs.messages import Job, Plan, TableMessage, WorkerSpeed
 from schedules.registry import Registry
 from schedules.table import common_rows
 
 REGISTRY = Registry.load()
+SPEED = WorkerSpeed(turn_seconds=0.02, row_seconds=0.01, encode_seconds=0.1, decode_seconds=0.2)
 
 
 def ways_of(job: Job, done: int) -> tuple[Sampler, tuple[Sampler, ...]] | None:
@@ -53,10 +54,11 @@ def test_a_plan_made_anew_says_what_it_was() -> None:
     job = job_of("learned", 6)
     _, others = ways_of(job, 0) or pytest.fail("no ways")
     twelve = next(each for each in others if each.way.steps == 12)
-    plan = twelve.plan(job.plan, 0)
+    plan = twelve.plan(job.plan, 0, SPEED)
     assert (plan.schedule, plan.steps, plan.evaluations, plan.replanned) == ("shapes-64/learned/12", 12, 24, (6, 0))
     assert plan.predicted_quality_db is not None
-    assert twelve.plan(plan, 0).replanned == (6, 0), "it tells what was planned first"
+    assert plan.predicted_seconds == pytest.approx(0.1 + 12 * 0.02 + 24 * 0.01 + 0.2)
+    assert twelve.plan(plan, 0, SPEED).replanned == (6, 0), "it tells what was planned first"
 
 
 @pytest.mark.parametrize("schedule", ["uniform", "custom", "shapes-64/learned", "shapes-64/none/6", "other/learned/6"])

@@ -1,8 +1,8 @@
 """Another tail for a sampler that has begun: what was evaluated stays, all that comes after it may be anything.
 
 A request that was given few steps may get more when nobody waits any more, and the other way about. After n evaluations
-the rows up to them are past; x_n, all later rows, their times and their guidance weights are free. They descend
-(`newton`) with what is past held fixed, from the better of two tails:
+the rows up to them are past; x_n, all later rows and their guidance weights are free. They descend (`newton`) with what
+is past held fixed, at the times of the better of two tails:
 
 * the aim's own rows, at times between those that were made and the end;
 * the aim's own rows at its own times, from the second on, as if only the first evaluation had been made: every schedule
@@ -18,7 +18,7 @@ from schedules.search.refine import Split
 from schedules.table import FloatArray, Table, TableError, all_fresh
 
 DESCENT = NewtonOptions(rounds=(), many=(128,))
-"""One round over many seeds: the rows begin as those of a table that was searched."""
+"""One round over many seeds, in which times stay: the rows begin as those of a table that was searched."""
 
 
 def search_splice(

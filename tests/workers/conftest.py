@@ -7,6 +7,9 @@ import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 
+from pacer.models import ModelCard
+from pacer.settings import Settings
+from tests.workers.on_store import FAST, MODEL
 from workers.families.sd3 import Sd3Family
 from workers.shapes.architecture import build_pipeline, build_transformer
 
@@ -45,3 +48,18 @@ def stock(tiny_folder: Path) -> StableDiffusion3Pipeline:
 @pytest.fixture(scope="session")
 def family(tiny_folder: Path) -> Sd3Family:
     return Sd3Family(load_stock(tiny_folder))
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings.model_validate({"redis_url": redis_url, **FAST})
+
+
+@pytest.fixture
+def served_folder(tiny_folder: Path) -> Path:
+    card = ModelCard(
+        id=MODEL, width=(64, 64, 8), height=(64, 64, 8), guidance_scale=1.5, guidance_range=(1.0, 10.0),
+        prediction="flow",
+    )  # fmt: skip
+    (tiny_folder / "pacer.json").write_text(card.model_dump_json())
+    return tiny_folder

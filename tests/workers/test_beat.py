@@ -11,10 +11,8 @@ from pacer.jobs.connection import connect
 from pacer.jobs.messages import Claim, Progress, WorkerSpeed
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
-from tests.workers.test_worker import MODEL, call, make_job, settings, status, submit, wait_until
+from tests.workers.on_store import MODEL, call, make_job, status, submit, wait_until
 from workers.beat import Beat
-
-__all__ = ["settings"]
 
 SPEED = WorkerSpeed(turn_seconds=0.1, row_seconds=0.01, encode_seconds=0.2, decode_seconds=0.3)
 

@@ -15,11 +15,9 @@ from pacer.jobs.messages import Claim
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, make_metrics
 from pacer.settings import Settings
-from tests.workers.test_worker import MODEL, call, image, make_job, settings, status, submit
+from tests.workers.on_store import MODEL, call, image, make_job, status, submit
 from workers.delivery import Delivery
 from workers.turn import Drawn, Failed
-
-__all__ = ["settings"]
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 

@@ -17,25 +17,21 @@ from pacer.jobs.messages import TERMINAL
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import make_metrics
 from pacer.settings import Settings
-from tests.workers.test_engine import claim_of, run
-from tests.workers.test_runner import Field
-from tests.workers.test_worker import (
+from tests.workers.on_store import (
     FAST,
     MODEL,
     make_job,
     running,
-    served_folder,
-    settings,
     status,
     submit,
     wait_until,
 )
+from tests.workers.test_engine import claim_of, run
+from tests.workers.test_runner import Field
 from workers.device import EXIT_CODE, DeviceLostError, is_lost
 from workers.engine import Engine
 from workers.turn import Drawn
 from workers.worker import Worker
-
-__all__ = ["served_folder", "settings"]
 
 LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 

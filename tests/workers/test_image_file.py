@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workers.test_worker import make_job
+from tests.workers.on_store import make_job
 from workers.image_file import encode_file, provenance
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

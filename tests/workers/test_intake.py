@@ -11,10 +11,8 @@ from pacer.jobs.connection import connect
 from pacer.jobs.messages import Claim
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
-from tests.workers.test_worker import MODEL, call, make_job, settings, status, submit, wait_until
+from tests.workers.on_store import MODEL, call, make_job, status, submit, wait_until
 from workers.intake import Intake
-
-__all__ = ["settings"]
 
 
 @pytest.fixture

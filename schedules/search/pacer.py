@@ -6,7 +6,9 @@
 2. Gauss and Newton's descent (`newton`) over every number of the table: rows, net times and guidance weights. It goes
    down the geometric mean of the seeds' errors in what is seen: a few that flip to another picture must not decide for
    all. The first round is made from several starts, on few seeds; what comes out best goes on, in the end with many.
-3. What is returned was best on validation seeds that decided nothing else.
+3. Where derivatives cost more than a budget may spend, it goes on from the table of one step less (`grown`), with
+   rounds over many seeds alone.
+4. What is returned was best on validation seeds that decided nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from schedules.compile import compile_table
 from schedules.grids import shifted
 from schedules.interpolate import resample
 from schedules.search.fit import fit_rows
+from schedules.search.grown import grown
 from schedules.search.method import Sampler
 from schedules.search.newton import Descended, descend
 from schedules.search.pacer_options import STOCK, Outlay, PacerOptions
@@ -67,8 +70,9 @@ def search_pacer(
     search = PacerSearch(teacher, calibration or Split(problem, teacher.final), validation, chosen)
     results: dict[int, Sampler] = {}
     for steps in budgets:
-        smaller = [resample(results[max(results)].sigmas, steps)] if results else []
-        descended = search.budget(steps, smaller)
+        grids = [resample(results[max(results)].sigmas, steps)] if results else []
+        smaller = results[steps - 1].table if steps - 1 in results else None
+        descended = search.budget(steps, grids, smaller)
         results[steps] = sampler_of(descended.table, problem.time_scale)
         if found:
             found(steps, descended)
@@ -100,13 +104,16 @@ class PacerSearch:
         """What the teacher alone says about grids, and how errors grow on the way to the end."""
         return TeacherSpan.of(self._paths), measure_sensitivity(self._fitted, self._paths)
 
-    def budget(self, steps: int, starts: Sequence[FloatArray] = ()) -> Descended:
+    def budget(self, steps: int, starts: Sequence[FloatArray] = (), smaller: Table | None = None) -> Descended:
         """Descend from the best starts, the first round from several; the best table on the validation seeds.
 
         Args:
             steps: the budget.
             starts: grids to begin with, beside the one-pass grid and shifted ones.
+            smaller: what was found for a step less; large budgets go on from it.
         """
+        if steps > self._options.largest and smaller is not None:
+            return self.further([self._grown(smaller)])
         count, validation = self._calibration.problem.seeds_count, self._validation.problem.seeds_count
         spent = Outlay.of(self._options, steps, seeds=count, validation=validation, given=len(starts))
         options = replace(self._options.newton, rounds=spent.rounds, many=spent.many)
@@ -114,9 +121,20 @@ class PacerSearch:
         found = descend(tables, self._calibration, self._validation, options)
         return replace(found, evaluations=spent.started + found.evaluations)
 
-    def further(self, table: Table) -> Descended:
-        """Go on from a table that was found before, on other seeds best: only the rounds over many of them."""
-        return descend([table], self._calibration, self._validation, replace(self._options.newton, rounds=()))
+    def further(self, tables: Sequence[Table], smaller: Table | None = None) -> Descended:
+        """Go on from the best of some tables that were found before: only rounds over many seeds, other ones best.
+
+        Args:
+            tables: of equal length.
+            smaller: what was found for a step less, which counts among them where budgets are large.
+        """
+        steps = tables[0].evaluations_count
+        if steps > self._options.largest and smaller is not None:
+            tables = [*tables, self._grown(smaller)]
+        return descend(tables, self._calibration, self._validation, self._options.going_on(steps))
+
+    def _grown(self, smaller: Table) -> Table:
+        return grown(smaller, self._calibration.problem.time_scale)
 
     def _starts(self, steps: int, starts: Sequence[FloatArray]) -> list[Table]:
         """Fits on shifted grids, the one-pass grid and the given ones, and stock tables; the best first."""

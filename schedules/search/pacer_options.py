@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -16,6 +16,7 @@ STOCK = ("ab2", "unipc-2")
 
 _SHARE_OF_STARTS = 0.35
 _FEWEST = 40  # seeds of a later round: fewer fit their own errors rather than everybody's
+_EXTRA = (192, 128, 96, 64)  # seeds of one more round over many, where the others leave something to spend
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,13 @@ class PacerOptions:
         fit_seeds: calibration seeds that coefficients and one-pass grids are fitted to.
         screen: validation seeds that choose among starts.
         shifts: of the grids that are tried.
-        plain_shifts: the same where no descent follows, whose fits jump less from grid to grid.
+        plain_shifts: the same at more steps than `largest`.
         starts: most starts that the first round is made from.
         first: seeds whose derivatives the first round measures.
         most: the same for each later round, which measures other seeds.
         later: most later rounds.
-        largest: most steps to descend at; the best start serves above.
+        largest: most steps at which derivatives are worth their price; above, what was found for a step less goes on.
+        beyond: seeds of each round over many that is made there.
         spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
         newton: of the descent; its rounds but the last over many seeds are set from the above.
     """
@@ -47,12 +49,17 @@ class PacerOptions:
     most: int = 64
     later: int = 3
     largest: int = 12
+    beyond: tuple[int, ...] = (96,)
     spend: int = 50_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
     def grid_shifts(self, steps: int) -> tuple[float, ...]:
         """Shifts of the grids that a budget tries."""
         return self.shifts if steps <= self.largest else self.plain_shifts
+
+    def going_on(self, steps: int) -> NewtonOptions:
+        """The descent from a table that was found before: only rounds over many seeds."""
+        return replace(self.newton, rounds=(), many=self.newton.many if steps <= self.largest else self.beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,13 @@ class Outlay:
     evaluations: int
 
     @classmethod
+    def going_on(cls, options: PacerOptions, steps: int, *, seeds: int, validation: int, tables: int = 1) -> Self:
+        """What going on from tables that were found before takes; arguments as in `of`."""
+        newton = options.going_on(steps)
+        evaluations = steps * (tables * validation + newton.finish(seeds, validation))
+        return cls(0, tables, (), newton.many, evaluations)
+
+    @classmethod
     def of(cls, options: PacerOptions, steps: int, *, seeds: int, validation: int, given: int = 0) -> Self:
         """What the switches allow.
 
@@ -88,7 +102,8 @@ class Outlay:
         screened = (grids + len(STOCK)) * min(options.screen, validation)
         started = steps * (grids * min(options.fit_seeds, seeds) + screened)
         if steps > options.largest:
-            return cls(started, 1, (), (), started + steps * validation)
+            further = cls.going_on(options, steps, seeds=seeds, validation=validation)
+            return replace(further, started=started, evaluations=started + further.evaluations)
         cost, look = moved_cost(steps), steps * validation
         finish = steps * options.newton.finish(seeds, validation)
         dampings, left = len(options.newton.dampings), options.spend - started - finish
@@ -101,4 +116,15 @@ class Outlay:
         each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
         rounds = (first, *(each,) * count)
         evaluations = started + starts * begun + count * each * cost + tries[count] + finish
-        return cls(started, starts, rounds, options.newton.many, evaluations)
+        many, left = options.newton.many, options.spend - evaluations
+        if not count and (extra := _extra_round(options.newton, left // steps, seeds, validation)):
+            return cls(
+                started, starts, rounds, extra.many + many, evaluations + steps * extra.finish(seeds, validation)
+            )
+        return cls(started, starts, rounds, many, evaluations)
+
+
+def _extra_round(newton: NewtonOptions, left: int, seeds: int, validation: int) -> NewtonOptions | None:
+    """A round over many seeds before the others, where none that moves every number is paid for; what is left pays."""
+    rounds = (replace(newton, many=(count,)) for count in _EXTRA if count <= seeds)
+    return next((each for each in rounds if each.finish(seeds, validation) <= left), None)

@@ -22,6 +22,7 @@ from workers.keeping import Keeping
 from workers.lab.flops import forward_flops
 from workers.lab.model import LabModel, LabNetwork, Pixels
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
+from workers.lab.row_threads import Shared, row_threads, unshared
 from workers.models import LoadedModel, choose_device, load, weights_sha256
 from workers.shapes.language import parse
 from workers.shapes.recognise import read
@@ -50,7 +51,13 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     if loaded.card.prediction != "flow":
         raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
-    return lab_model(loaded, _prompts(loaded.id, prompts))
+    return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
+
+
+def _row_threads(loaded: LoadedModel, settings: Settings) -> Shared:
+    """On the CPU torch's threads take rows each; a compiled network is called from one thread alone."""
+    shares = loaded.family.device.type == "cpu" and not settings.compile
+    return row_threads(torch.get_num_threads() if shares else 1)
 
 
 def _keep_buffers() -> None:
@@ -63,8 +70,14 @@ def served_as(model: str, settings: Settings) -> str:
     return next((name for name in settings.models if load_card(name).id == model), model)
 
 
-def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
-    """What the lab needs of a loaded model, at its default size."""
+def lab_model(loaded: LoadedModel, prompts: PromptSource, shared: Shared = unshared) -> LabModel:
+    """What the lab needs of a loaded model, at its default size.
+
+    Args:
+        loaded: the model.
+        prompts: its prompts.
+        shared: among whom the rows of a call are shared out.
+    """
     family, (width, height) = loaded.family, loaded.card.default_size
     return LabModel(
         name=loaded.id,
@@ -76,25 +89,25 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource) -> LabModel:
         guidance_scale=loaded.card.guidance_scale,
         latent_shape=family.latent_shape(width, height),
         device=family.device,
-        field=lambda texts: _field(family, texts),
-        negative_field=lambda texts: _field(family, texts, negative=True),
+        field=lambda texts: shared(_field(family, texts)),
+        negative_field=lambda texts: shared(_field(family, texts, negative=True)),
         decode=family.decode,
         prompts=prompts,
         score=task_scores if loaded.id == SHAPES else None,
         paint=family.paint if isinstance(family, Painter) else None,
         combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
-        smaller={name: _network(loaded, name) for name in loaded.smaller},
+        smaller={name: _network(loaded, name, shared) for name in loaded.smaller},
     )
 
 
-def _network(loaded: LoadedModel, name: str) -> LabNetwork:
+def _network(loaded: LoadedModel, name: str, shared: Shared) -> LabNetwork:
     """One of the model's smaller networks."""
     family, size = loaded.smaller[name], loaded.card.default_size
     return LabNetwork(
         weights_sha256(loaded.folder / SMALLER / name),
         cost=round(forward_flops(family, *size) / forward_flops(loaded.family, *size), 4),
-        field=lambda texts: _field(family, texts),
-        negative_field=lambda texts: _field(family, texts, negative=True),
+        field=lambda texts: shared(_field(family, texts)),
+        negative_field=lambda texts: shared(_field(family, texts, negative=True)),
     )
 
 

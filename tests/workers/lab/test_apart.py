@@ -8,7 +8,7 @@ from pacer.settings import Settings
 from schedules.artefact import Schedule, read
 from tests.workers.lab.test_cli import folder  # noqa: F401 - the fixture
 from workers.lab.cli import main
-from workers.lab.searching.apart import Errand
+from workers.lab.searching.apart import Errand, chains
 from workers.lab.searching.request import SearchRequest
 
 ONE_THREAD = Settings(torch_threads=1, device="cpu")
@@ -46,6 +46,11 @@ def test_what_fails_in_a_process_ends_the_search(folder: Path, tmp_path: Path) -
     tmp_path.joinpath("lab", "budgets").write_text("a file where results should go")
     with pytest.raises(FileExistsError):
         search(folder, tmp_path, "--processes=2")
+
+
+def test_budgets_that_go_on_from_each_other_stay_together() -> None:
+    assert chains((4, 8, 11, 12, 13, 14, 16, 17), 12) == [(4,), (8,), (11,), (12, 13, 14), (16, 17)]
+    assert chains((1, 2, 3), 12) == [(1,), (2,), (3,)]
 
 
 def test_threads_are_divided(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pacer.settings import Settings
 from workers.lab.loading import open_model
 from workers.lab.meter import Meter
 from workers.lab.searching.cost import budget_cost, expectation
+from workers.lab.searching.found import Found
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_of
@@ -23,6 +24,9 @@ from workers.lab.store import LabStore
 from workers.models import choose_device
 
 _LISTENING_S = 0.5
+
+Chain = tuple[int, ...]
+"""Budgets that one process searches in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +74,37 @@ def search_apart(run: SearchRun, errand: Errand, processes: int) -> None:
         raise ValueError("processes: grids of a solver start from other budgets' grids; only --method pacer can share")
     run.meter.expect(expectation(run))
     run.calibration, run.validation  # noqa: B018 - the others read them from the store
-    costs = {budget: budget_cost(run, budget) for budget in run.request.budgets}
+    parts = chains(run.request.budgets, run.learning.largest)
+    costs = {chain: sum(budget_cost(run, steps) for steps in chain) for chain in parts}
     run.meter.stage(f"budgets in {processes} processes", sum(costs.values()))
-    dearest_first = sorted(costs, key=lambda budget: -costs[budget])
+    dearest_first = sorted(costs, key=lambda chain: -costs[chain])
     context = mp.get_context("spawn")  # a process that has CUDA cannot fork
     with context.Manager() as manager, ProcessPoolExecutor(processes, mp_context=context) as pool:
         budgets, spent = manager.Queue(), manager.Queue()
-        for budget in dearest_first:
-            budgets.put(budget)
+        for chain in dearest_first:
+            budgets.put(chain)
         _listen(
             [pool.submit(_search, part, budgets, spent) for part in errand.parts(processes)], budgets, spent, run.meter
         )
 
 
-def _listen(running: Sequence[Future[None]], budgets: Queue[int], spent: Queue[int], meter: Meter) -> None:
+def chains(budgets: Sequence[int], largest: int) -> list[Chain]:
+    """The budgets, those together that go on from each other: large ones, and what the first of them goes on from.
+
+    Args:
+        budgets: rising.
+        largest: that does not go on from another one.
+    """
+    found: list[Chain] = []
+    for steps in budgets:
+        if found and steps > largest and found[-1][-1] == steps - 1:
+            found[-1] = (*found[-1], steps)
+        else:
+            found.append((steps,))
+    return found
+
+
+def _listen(running: Sequence[Future[None]], budgets: Queue[Chain], spent: Queue[int], meter: Meter) -> None:
     """Show what the others spend until all are done; where one fails, no further budget is begun."""
     try:
         while not all(each.done() for each in running) or not spent.empty():
@@ -97,17 +118,19 @@ def _listen(running: Sequence[Future[None]], budgets: Queue[int], spent: Queue[i
         raise
 
 
-def _search(errand: Errand, budgets: Queue[int], spent: Queue[int]) -> None:
-    """One process: budgets as long as there are any."""
+def _search(errand: Errand, budgets: Queue[Chain], spent: Queue[int]) -> None:
+    """One process: chains of budgets as long as there are any."""
     lab = open_model(errand.model, errand.settings, errand.prompts)
     run = SearchRun(lab, errand.request, LabStore(errand.data), Meter(heard=spent.put))
     search = search_of(run)
     with suppress(Empty):
         while True:
-            search.budget(budgets.get_nowait(), {}, resume=errand.resume)
+            found: dict[int, Found] = {}
+            for steps in budgets.get_nowait():
+                found[steps] = search.budget(steps, found, resume=errand.resume)
 
 
-def _emptied(queue: Queue[int]) -> None:
+def _emptied(queue: Queue[Chain]) -> None:
     with suppress(Empty):
         while True:
             queue.get_nowait()

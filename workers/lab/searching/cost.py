@@ -42,11 +42,12 @@ def budget_cost(run: SearchRun, steps: int) -> float:
 
 def _learned_cost(run: SearchRun, steps: int) -> float:
     """The method's own outlay, and the baselines on a few seeds."""
-    request = run.request
-    outlay = Outlay.of(run.learning, steps, seeds=request.seeds, validation=request.validation)
+    request, options = run.request, run.learning
+    grows = steps > options.largest and steps - 1 in request.budgets
+    outlay = Outlay.going_on if request.start is not None or grows else Outlay.of
+    searched = outlay(options, steps, seeds=request.seeds, validation=request.validation).evaluations
     screened = steps * (len(request.baselines) * request.screen + request.validation)
-    further = steps * (request.validation + run.learning.newton.finish(request.seeds, request.validation))
-    return float(screened + (outlay.evaluations if request.start is None else further)) * run.branches
+    return float(screened + searched) * run.branches
 
 
 def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:

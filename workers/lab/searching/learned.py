@@ -9,6 +9,8 @@ from functools import cached_property
 
 from schedules.search.newton import Descended
 from schedules.search.pacer import PacerSearch, sampler_of
+from schedules.stored_table import StoredTable
+from schedules.table import Table
 from workers.lab.searching.budget import baseline_errors, keep_better
 from workers.lab.searching.found import Found
 from workers.lab.searching.run import SearchRun
@@ -37,14 +39,14 @@ class LearnedSearch:
 
         Args:
             steps: the budget.
-            known: the budgets found before; not looked at, so that several processes may share the work.
+            known: the budgets found before, of which a large one goes on from that of one step less.
             resume: take over what an interrupted run has found with the same switches.
         """
-        del known
         run, request = self._run, self._run.request
+        smaller = self._smaller(steps, known)
 
         def make() -> Json:
-            descended = self._descended(steps)
+            descended = self._descended(steps, smaller)
             baselines = run.baselines(steps)
             errors = baseline_errors(baselines, self._validation, request)
             sampler = sampler_of(descended.table, run.calibration.problem.time_scale)
@@ -56,11 +58,26 @@ class LearnedSearch:
         key = {**run.key, "request": asked, "learning": repr(run.learning)}
         if request.start is not None:
             key["start"] = hashlib.sha256(request.start.model_dump_json().encode()).hexdigest()
+        if smaller is not None:
+            key["smaller"] = hashlib.sha256(StoredTable.of(smaller).model_dump_json().encode()).hexdigest()
         return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))
 
-    def _descended(self, steps: int) -> Descended:
+    def _smaller(self, steps: int, known: Mapping[int, Found]) -> Table | None:
+        """What a large budget goes on from: what was found for a step less, or had been before."""
+        if steps <= self._run.learning.largest:
+            return None
+        if steps - 1 in known:
+            return known[steps - 1].sampler.table
+        return self._begun(steps - 1)
+
+    def _begun(self, steps: int) -> Table | None:
+        """The table of the artefact that the search goes on from."""
         start = self._run.request.start
         entry = start.entry(steps) if start is not None else None
-        if start is None or entry is None:
-            return self._search.budget(steps)
-        return self._search.further(start.table(entry))
+        return None if start is None or entry is None else start.table(entry)
+
+    def _descended(self, steps: int, smaller: Table | None) -> Descended:
+        begun = self._begun(steps)
+        if begun is None:
+            return self._search.budget(steps, smaller=smaller)
+        return self._search.further([begun], smaller)

@@ -146,6 +146,12 @@ class SearchRequest:
             raise ValueError(f"baselines: must be {form}, with a grid of {', '.join(GRIDS)}; {name!r} is not")
         return solver, grid
 
+    def in_order(self) -> tuple[int, ...]:
+        """The budgets as they are searched: with learned coefficients they rise, grids begin with their anchors."""
+        if self.learned:
+            return self.budgets
+        return tuple(sorted(self.budgets, key=lambda steps: (not self.is_anchor(steps), steps)))
+
     def is_anchor(self, steps: int) -> bool:
         """Whether a budget is searched on its own: all up to 8, even ones up to 16, every fourth up to 32, and so on.
 

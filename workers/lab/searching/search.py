@@ -38,7 +38,7 @@ def search_schedule(
     run.meter.expect(expectation(run))
     search = search_of(run)
     found: dict[int, Found] = {}
-    for steps in sorted(run.request.budgets, key=lambda steps: (not run.request.is_anchor(steps), steps)):
+    for steps in run.request.in_order():
         run.meter.stage(f"{steps} {run.request.unit}", budget_cost(run, steps))
         found[steps] = search.budget(steps, found, resume=resume)
         if tell:
@@ -190,6 +190,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
             "ridge": learning.fit.ridge,
             "spend": learning.spend,
             "many": ", ".join(map(str, learning.newton.many)),
+            "beyond": ", ".join(map(str, learning.beyond)),
             "largest_descended": learning.largest,
         }
     return {

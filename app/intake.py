@@ -12,7 +12,8 @@ import msgspec
 from app.binding import check_picture, quoted_fields
 from app.gateway import Gateway
 from app.pictures import Source, sized
-from app.schemas.requests import MAX_SEED, Budget, DrawFields, ImagesRequest, PlanFields
+from app.schemas.budget import Budget
+from app.schemas.requests import MAX_SEED, DrawFields, ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
 from pacer.control.inflow import inflow_of

@@ -14,8 +14,11 @@ from app.schemas.answers import (
     Quality,
     ScheduleAnswer,
     ScheduleList,
+    told_quality,
+    told_share,
 )
 from pacer.control.budget_request import BudgetRequest
+from pacer.control.figures import figures_of
 from pacer.control.frontier import frontier
 from pacer.control.limits import Forecast
 from pacer.errors import ErrorKind, PacerError
@@ -24,6 +27,7 @@ from pacer.models import ModelCard
 from schedules.artefact import Entry, Figure, Schedule
 from schedules.compile import SOLVERS
 from schedules.grid_names import grid_names
+from schedules.table import OWN
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -110,7 +114,7 @@ async def _live_workers(model: str, gateway: Gateway) -> int | None:
 
 
 def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
-    evidence = entry.evidence
+    evidence, figures = entry.evidence, figures_of(entry.evidence)
     baselines = {} if evidence is None else evidence.baselines_psnr_db
     return ScheduleAnswer(
         id=schedule.entry_id(entry.steps),
@@ -122,7 +126,9 @@ def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
         servable=schedule.servable,
         method=schedule.provenance.method,
         sigmas=list(entry.sigmas),
-        psnr_db=None if evidence is None else _quality(evidence.psnr_db),
+        networks=[] if entry.table is None else sorted({*entry.table.networks} - {OWN}),
+        psnr_db=told_quality(figures["predicted_quality_db"], figures["kept_psnr_db"]),
+        quality=told_share(figures["predicted_quality"], figures["kept_ssim"]),
         baselines_psnr_db={name: _quality(figure) for name, figure in baselines.items()},
         guidance_range=list(schedule.valid_for.guidance_scale),
     )

@@ -40,16 +40,18 @@ class Share(BaseModel):
     kept: list[KeptAnswer] = Field(description="of SSIM; empty for a task score, whose floors go by low")
 
 
-def _quality(
+def told_quality(
     interval: tuple[float, float, float] | None, kept: tuple[tuple[float, float], ...]
 ) -> PlannedQuality | None:
+    """PSNR as answers tell it: mean, low and high, and shares of the pictures with what they have."""
     if interval is None:
         return None
     mean, low, high = interval
     return PlannedQuality(mean=mean, low=low, high=high, kept=_kept(kept))
 
 
-def _share(interval: tuple[float, float, float] | None, kept: tuple[tuple[float, float], ...]) -> Share | None:
+def told_share(interval: tuple[float, float, float] | None, kept: tuple[tuple[float, float], ...]) -> Share | None:
+    """The same of a share of the teacher's quality."""
     if interval is None:
         return None
     mean, low, high = interval
@@ -123,8 +125,8 @@ class PlanAnswer(BaseModel):
             evaluations=plan.evaluations,
             sigmas=list(plan.sigmas),
             predicted_seconds=plan.predicted_seconds,
-            predicted_quality_db=_quality(plan.predicted_quality_db, plan.kept_psnr_db),
-            predicted_quality=_share(plan.predicted_quality, plan.kept_ssim),
+            predicted_quality_db=told_quality(plan.predicted_quality_db, plan.kept_psnr_db),
+            predicted_quality=told_share(plan.predicted_quality, plan.kept_ssim),
             predicted_wait_seconds=plan.predicted_wait_seconds,
             other_model=plan.other_model,
             interpolated=plan.interpolated,
@@ -261,7 +263,9 @@ class ScheduleAnswer(BaseModel):
     servable: bool
     method: str
     sigmas: list[float]
-    psnr_db: Quality | None
+    networks: list[str] = Field(description="smaller networks that some of its rows run")
+    psnr_db: PlannedQuality | None = Field(description="null where nobody measured it")
+    quality: Share | None
     baselines_psnr_db: dict[str, Quality]
     guidance_range: list[float] = Field(description="least and most")
 

@@ -68,6 +68,8 @@ def _evidence(found: evidence.Evidence) -> Table:
     rows: Mapping[str, evidence.Figure] = {"this entry": found.psnr_db, **found.baselines_psnr_db}
     for name, figure in rows.items():
         table.add_row(name, f"{figure.mean:.2f}", f"{figure.low:.2f} to {figure.high:.2f}")
+    for each in found.kept_psnr_db:
+        table.add_row(f"{100 * each.by:.0f} of 100 pictures", f"{each.least:.2f} or more", "")
     latent = found.latent_mse
     table.add_row("latent MSE", f"{latent.mean:.3g}", f"{latent.low:.3g} to {latent.high:.3g}")
     if found.task_score is not None:

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from schedules.artefact import LEARNED, SmallerNetwork, StoredTable, parse
+from schedules.compile import compile_table
 from schedules.grids import uniform
+from schedules.prompt_curves import PromptCurves, Regression
 from schedules.search.analytic import gaussian_mixture
 from schedules.search.evaluate import psnr_db
 from schedules.search.oss import euler_rollout
 from schedules.search.rollout import roll_out
+from schedules.search.splicing import resumed
+from schedules.splice import Splice
 from tests.workers.lab.conftest import mixture_field
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
@@ -162,6 +166,28 @@ def test_a_learned_search_goes_on_from_an_artefact(bench_of: MakeBench, request_
     again = bench_of(bench.request)
     search_schedule(again, resume=True)
     assert again.meter.evaluations == 0
+
+
+def test_splices_and_prompts_of_budgets_that_are_left_alone_stay(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_BASELINES[:2], measure="latents")
+    found = search_schedule(bench_of(request))
+    table, evidence = found.table(found.entries[1]), found.entries[1].evidence
+    assert evidence is not None
+    spliced = resumed(table, 1, compile_table("ab2", uniform(3), "flow"))
+    splice = Splice(
+        begun=2, done=1, steps=3, sigmas=(*(spliced.t / 1000).tolist(), 0.0), table=StoredTable.of(spliced),
+        evidence=evidence,
+    )  # fmt: skip
+    told = Regression(none=(30.0,), each=(), explained=(0.5,), ridge=1.0)
+    curves = PromptCurves(steps=(2,), words=(), psnr_db=told, kept_psnr_db=(), seeds=8, seed_offset=0)
+    start = found.model_copy(update={"splices": (splice,), "prompts": curves})
+    offset = 2 * request.seeds
+    one, two = (
+        search_schedule(bench_of(replace(request, budgets=(steps,), start=start, seed_offset=offset)))
+        for steps in (1, 2)
+    )
+    assert (one.splices, one.prompts) == ((splice,), curves)
+    assert (two.splices, two.prompts) == ((), None)
 
 
 def test_a_start_that_cannot_be_gone_on_from_is_refused(bench_of: MakeBench, request_: SearchRequest) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from schedules.artefact import Entry, Schedule, SmallerNetwork, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
+from schedules.prompt_curves import PromptCurves
+from schedules.splice import Splice
 from schedules.table import OWN
 from workers.lab.revision import code_version
 from workers.lab.searching.cost import budget_cost, evidence_cost, expectation, range_cost
@@ -93,7 +95,20 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
         ),
         provenance=_provenance(run, found, failures),
         entries=entries,
+        prompts=_prompts_kept(request.start, found.keys()),
+        splices=_splices_kept(request.start, found.keys()),
     )
+
+
+def _prompts_kept(start: Schedule | None, searched: Collection[int]) -> PromptCurves | None:
+    """What prompts need, of what was gone on from, where it speaks of none of the budgets that were searched."""
+    prompts = None if start is None else start.prompts
+    return None if prompts is None or {*prompts.steps} & {*searched} else prompts
+
+
+def _splices_kept(start: Schedule | None, searched: Collection[int]) -> tuple[Splice, ...]:
+    """The splices of what was gone on from whose beginnings stay as they were."""
+    return () if start is None else tuple(each for each in start.splices if each.begun not in searched)
 
 
 def _networks(run: SearchRun, entries: tuple[Entry, ...]) -> dict[str, SmallerNetwork]:

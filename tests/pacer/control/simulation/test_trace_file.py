@@ -102,7 +102,8 @@ def test_what_is_wrong_is_told_by_its_line(text: str, told: str) -> None:
 
 
 def test_every_column_is_a_field_of_the_api_or_the_time() -> None:
-    from app.schemas.requests import Budget, PlanFields
+    from app.schemas.budget import Budget
+    from app.schemas.requests import PlanFields
 
     known = {"at", *Budget.model_fields, *PlanFields.model_fields}
     assert set(COLUMNS) <= known

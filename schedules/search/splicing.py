@@ -1,8 +1,8 @@
 """Another tail for a sampler that has begun: what was evaluated stays, all that comes after it may be anything.
 
 A request that was given few steps may get more when nobody waits any more, and the other way about. After n evaluations
-the rows up to them are past; x_n, all later rows and their guidance weights are free. They descend (`newton`) with what
-is past held fixed, at the times of the better of two tails:
+the rows up to them are past; x_n, all later rows and guidance weights, and after more than one evaluation their times,
+are free. They descend (`newton`) with what is past held fixed, from the better of two tails:
 
 * the aim's own rows, at times between those that were made and the end;
 * the aim's own rows at its own times, from the second on, as if only the first evaluation had been made: every schedule
@@ -17,12 +17,28 @@ from schedules.search.newton import Descended, NewtonOptions, descend
 from schedules.search.refine import Split
 from schedules.table import FloatArray, Table, TableError, all_fresh
 
-DESCENT = NewtonOptions(rounds=(), many=(128,))
-"""One round over many seeds, in which times stay: the rows begin as those of a table that was searched."""
+_MANY = (128,)
+_MOVED = (24, 64)
+
+
+def descent(done: int) -> NewtonOptions:
+    """How a tail descends.
+
+    After one evaluation its rows begin as those of a table that was searched, and one round over many seeds will do.
+    After more it lies between two tables that have little to do with it: every number moves, and times with them.
+
+    Args:
+        done: evaluations that were made.
+    """
+    return NewtonOptions(rounds=() if done == 1 else _MOVED, many=_MANY)
 
 
 def search_splice(
-    begun: Table, done: int, aims: tuple[Table, Table], splits: tuple[Split, Split], options: NewtonOptions = DESCENT
+    begun: Table,
+    done: int,
+    aims: tuple[Table, Table],
+    splits: tuple[Split, Split],
+    options: NewtonOptions | None = None,
 ) -> Descended:
     """The best table of a length that begins as another does.
 
@@ -32,7 +48,7 @@ def search_splice(
         aims: the table that the request would be given from the start, with E > `done` evaluations; and the one with
             E - (done - 1), which may be begun anew after the first. With `done` 1 they are the same.
         splits: the seeds whose errors fall, in a view that is smooth; and other seeds, for the choice.
-        options: of the descent.
+        options: of the descent, by default as `descent` says.
 
     Raises:
         TableError: tables over more than one noise, or with other rows than fully guided ones of the model's network.
@@ -42,7 +58,7 @@ def search_splice(
     starts = [resumed(begun, done, aims[0])]
     if done > 1:
         starts.append(restarted(begun, done, aims[1]))
-    return descend(starts, calibration, validation, options, done=done)
+    return descend(starts, calibration, validation, options or descent(done), done=done)
 
 
 def resumed(begun: Table, done: int, aim: Table) -> Table:

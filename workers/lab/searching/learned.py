@@ -53,7 +53,7 @@ class LearnedSearch:
             found = sampler, descended.validation_error
             return keep_better(found, baselines, errors, self._validation, request).record()
 
-        # Neither other budgets nor the evidence change what is found.
+        # Neither the evidence changes what is found, nor a budget that it does not go on from.
         asked = repr(replace(request, budgets=(steps,), held_out=1, guidance_range=None))
         key = {**run.key, "request": asked, "learning": repr(run.learning)}
         if request.start is not None:

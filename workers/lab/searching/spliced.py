@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from schedules.artefact import Schedule
 from schedules.search.method import Sampler
+from schedules.search.moved import moved_cost
+from schedules.search.newton import looks
 from schedules.search.pacer import sampler_of
-from schedules.search.splicing import DESCENT, search_splice
+from schedules.search.splicing import descent, search_splice
 from schedules.splice import Splice
 from schedules.stored_table import StoredTable
 from schedules.table import Table
@@ -61,7 +63,7 @@ class Splicing:
             "validation": self._run.validation.key,
             "splice": list(wanted),
             "tables": hashlib.sha256("".join(tables).encode()).hexdigest(),
-            "descent": repr(DESCENT),
+            "descent": repr(descent(wanted.done)),
         }
         record = self._run.store.record("splices", key, lambda: costed(self._run.meter, make))
         sampler = unpack_all(str(record["found"]))[wanted.steps]
@@ -84,5 +86,9 @@ class Splicing:
 
     def _cost(self, wanted: Wanted) -> float:
         request, starts = self._run.request, 1 if wanted.done == 1 else 2
-        rollouts = DESCENT.finish(request.seeds, request.validation) + starts * request.validation + request.held_out
-        return float(self._run.branches * wanted.steps * rollouts)
+        options = descent(wanted.done)
+        rollouts = options.finish(request.seeds, request.validation) + starts * request.validation + request.held_out
+        rollouts += sum(looks(len(options.dampings), n) for n in range(len(options.rounds))) * request.validation
+        first, measured = options.rounds[:1], sum(min(each, request.seeds) for each in options.rounds)
+        moved = (measured + (starts - 1) * sum(first)) * moved_cost(wanted.steps, wanted.done)
+        return float(self._run.branches * (wanted.steps * rollouts + moved))

@@ -102,11 +102,17 @@ def tolerance_limit(values: FloatArray, share: float, *, confidence: float = 0.9
 def bootstrap_ratio(values: FloatArray, reference: FloatArray, *, seed: int = 0) -> Figure:
     """The ratio of two means over the same seeds, with its 95 % percentile bootstrap interval over pairs.
 
+    Where no pair differs, resampling knows of none that could: the interval then allows for as large a share of them as
+    could have gone unseen (Clopper and Pearson, 1934).
+
     Args:
         values: shape (M,).
         reference: of the same seeds, shape (M,), with a mean above 0.
         seed: of the resampling.
     """
+    if np.array_equal(values, reference):
+        unseen = 1 - 0.025 ** (1 / len(values))
+        return Figure(mean=1.0, low=1 - unseen, high=1 + unseen)
     draws = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
     draws = draws[reference[draws].mean(1) > 0]  # a sample of nothing but zeros has no ratio
     low, high = np.quantile(values[draws].mean(1) / reference[draws].mean(1), (0.025, 0.975))

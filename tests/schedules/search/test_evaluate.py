@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from schedules.search.evaluate import (
     bootstrap,
+    bootstrap_ratio,
     pool,
     pooled_error,
     psnr_db,
@@ -22,6 +23,16 @@ def test_psnr_of_a_known_error() -> None:
     reference = np.full((2, 4, 4, 3), 200, dtype=np.uint8)
     pixels = reference - np.array([51, 5], dtype=np.uint8)[:, None, None, None]
     assert psnr_db(pixels, reference).tolist() == pytest.approx([13.979, 34.151], abs=1e-3)
+
+
+def test_a_share_that_no_pair_contradicts_is_not_taken_for_certain() -> None:
+    scores = np.array([1.0, 0.0] * 64)
+    shown = bootstrap_ratio(scores, scores)
+    assert shown.mean == 1.0
+    assert shown.low == pytest.approx(1 - 0.0284, abs=1e-4), "by chance 3 in 100 may differ, and none of 128 does"
+    one = scores.copy()
+    one[0] = 0.0
+    assert bootstrap_ratio(one, scores).low < bootstrap_ratio(one, scores).mean == pytest.approx(63 / 64)
 
 
 def test_psnr_of_equal_pictures_is_that_of_rounding() -> None:

@@ -6,12 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from app.schemas.budget import Budget
 from app.schemas.strict import Strict

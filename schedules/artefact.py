@@ -6,6 +6,7 @@ repaired.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -203,6 +204,20 @@ class Schedule(Strict):
         Those of smaller networks count as what they cost; the sum is rounded up.
         """
         return self.table(entry).network_evaluations(guidance_scale, self.costs)
+
+    @property
+    def measured_scale(self) -> float | None:
+        """The guidance scale at which evidence was measured; None where nobody wrote it down."""
+        scale = self.provenance.parameters.get("guidance_scale")
+        return float(scale) if isinstance(scale, int | float) and scale > 0 else None
+
+    def evidence_at(self, evidence: Evidence | None, guidance_scale: float) -> Evidence | None:
+        """The evidence of an entry or a splice, if it is of this guidance scale: it says little of any other.
+
+        Where nobody wrote down at which scale it was measured, it is taken for the one that is asked for.
+        """
+        measured = self.measured_scale
+        return evidence if measured is None or math.isclose(measured, guidance_scale) else None
 
     @property
     def costs(self) -> dict[str, float]:

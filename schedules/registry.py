@@ -119,10 +119,8 @@ def _distance(candidate: Candidate, guidance_scale: float) -> float:
     schedule, entry = candidate
     if entry.evidence is None:
         return math.inf
-    measured = schedule.provenance.parameters.get("guidance_scale")
-    if not isinstance(measured, int | float) or measured <= 0:
-        return 0.0  # written down nowhere: taken for the scale that is asked for
-    return abs(math.log(guidance_scale / measured))
+    measured = schedule.measured_scale
+    return 0.0 if measured is None else abs(math.log(guidance_scale / measured))
 
 
 def _rank(candidate: Candidate, guidance_scale: float) -> tuple[float, int, str]:

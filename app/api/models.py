@@ -131,6 +131,7 @@ def _entry(schedule: Schedule, entry: Entry) -> ScheduleAnswer:
         quality=told_share(figures["predicted_quality"], figures["kept_ssim"]),
         baselines_psnr_db={name: _quality(figure) for name, figure in baselines.items()},
         guidance_range=list(schedule.valid_for.guidance_scale),
+        measured_guidance_scale=schedule.measured_scale,
     )
 
 

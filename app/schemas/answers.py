@@ -268,6 +268,9 @@ class ScheduleAnswer(BaseModel):
     quality: Share | None
     baselines_psnr_db: dict[str, Quality]
     guidance_range: list[float] = Field(description="least and most")
+    measured_guidance_scale: float | None = Field(
+        description="of `psnr_db`, `quality` and `baselines_psnr_db`; plans at another scale promise no quality"
+    )
 
 
 class ScheduleList(BaseModel):

@@ -37,7 +37,7 @@ def by_id(request: BudgetRequest, name: str, registry: Registry, max_steps: int)
     choice = from_entry(schedule, entry)
     beyond = schedule.entry(entry.steps) is None or not covers(schedule, request)
     # What was measured on another model, or elsewhere, says nothing of this.
-    evidence = None if foreign or beyond else choice.evidence
+    evidence = None if foreign or beyond else schedule.evidence_at(choice.evidence, request.guidance_scale)
     return replace(choice, evidence=evidence, other_model=foreign, interpolated=beyond)
 
 

@@ -33,7 +33,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     if limits.floored:
         return _cheapest(limits, known, Expected(request.prompt))
     best = next((offer for offer in known if offer.within(limits)), None)
-    if best is not None and best.evidence is not None:
+    if best is not None and best.is_ranked:
         return best.choice
     # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
     longest = max((offer for offer in known if offer.within(limits)), key=lambda offer: offer.steps, default=None)

@@ -29,12 +29,14 @@ class Offer:
         entry: of one of the artefact's budgets.
         turns: rows of its table.
         evaluations: forwards of the network for one image.
+        evidence: what was measured of it at the request's guidance scale; None where nobody did.
     """
 
     schedule: Schedule
     entry: Entry
     turns: int
     evaluations: int
+    evidence: Evidence | None
 
     @property
     def steps(self) -> int:
@@ -42,14 +44,14 @@ class Offer:
         return self.entry.steps
 
     @property
-    def evidence(self) -> Evidence | None:
-        """What was measured of it."""
-        return self.entry.evidence
+    def is_ranked(self) -> bool:
+        """Whether its place among the offers was measured, if only at another guidance scale."""
+        return self.entry.evidence is not None
 
     @cached_property
     def choice(self) -> Choice:
         """What would be run."""
-        return from_entry(self.schedule, self.entry)
+        return replace(from_entry(self.schedule, self.entry), evidence=self.evidence)
 
     def within(self, limits: Limits) -> bool:
         """Whether it keeps to every upper bound and is long enough."""
@@ -87,7 +89,7 @@ class _Wanted(NamedTuple):
 def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
     scale, networks = wanted.scale, dict(wanted.networks)
     return tuple(
-        Offer(schedule, entry, *_cost(schedule, entry, 1.0 if wanted.embedded else scale))
+        _offer(schedule, entry, scale, embedded=wanted.embedded)
         for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
         if wanted.solver in (None, schedule.solver)
         and same_weights(schedule, wanted.weights, wanted.quantization)
@@ -95,6 +97,11 @@ def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
         and not (wanted.adapted and schedule.networks)  # a LoRA fits the model's own network alone
         and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
     )
+
+
+def _offer(schedule: Schedule, entry: Entry, scale: float, *, embedded: bool) -> Offer:
+    turns, evaluations = _cost(schedule, entry, 1.0 if embedded else scale)
+    return Offer(schedule, entry, turns, evaluations, schedule.evidence_at(entry.evidence, scale))
 
 
 def best_choice(request: BudgetRequest, limits: Limits, steps: int, registry: Registry) -> Choice | None:

@@ -26,7 +26,7 @@ class Sampler:
         name: a plan's.
         sigmas: its noise levels.
         table: on the wire.
-        evidence: what was measured of it.
+        evidence: what was measured of it at the guidance scale at hand; None where nobody did.
     """
 
     way: Way
@@ -147,10 +147,11 @@ class _Artefact:
 
     def __init__(self, schedule: Schedule, scale: float) -> None:
         def sampler(each: Splice | Entry, table: Table) -> Sampler:
-            shown = each.evidence
+            shown = each.evidence  # of whatever scale: it says which way is the better one
             rows = tuple(int(n) for n in table.forwards(scale))
             way = Way(each.steps, rows, -inf if shown is None else shown.psnr_db.mean)
-            return Sampler(way, schedule.entry_id(each.steps), each.sigmas, TableMessage.of(table), shown)
+            name, told = schedule.entry_id(each.steps), schedule.evidence_at(shown, scale)
+            return Sampler(way, name, each.sigmas, TableMessage.of(table), told)
 
         self.entries = {each.steps: sampler(each, schedule.table(each)) for each in schedule.entries}
         self._tables = {each.steps: schedule.table(each) for each in schedule.entries}

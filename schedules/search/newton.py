@@ -49,8 +49,8 @@ class NewtonOptions:
 
     rounds: tuple[int, ...] = (24, 64, 96)
     many: tuple[int, ...] = (256,)
-    directions: int = 4
-    sketched: int = 512
+    directions: int = 2
+    sketched: int = 288
     dampings: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
     gentle: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     floor: float = 0.1

@@ -40,7 +40,7 @@ class PacerOptions:
     """
 
     fit: FitOptions = field(default_factory=lambda: FitOptions(ridge=1e-4))
-    fit_seeds: int = 48
+    fit_seeds: int = 32
     screen: int = 32
     shifts: tuple[float, ...] = (1.5, 2.0, 2.3, 2.5, 2.7, 3.0, 3.5)
     plain_shifts: tuple[float, ...] = (2.0, 2.5, 3.0)
@@ -50,7 +50,7 @@ class PacerOptions:
     later: int = 3
     largest: int = 12
     beyond: tuple[int, ...] = (96,)
-    spend: int = 50_000
+    spend: int = 38_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
     def grid_shifts(self, steps: int) -> tuple[float, ...]:

@@ -16,7 +16,6 @@ from rich.table import Table
 from schedules import evidence
 from schedules.artefact import Entry, Schedule
 from schedules.grids import GRIDS
-from schedules.search.teacher import Teacher
 from schedules.table import FloatArray
 
 FORMATS = (".png", ".svg")
@@ -35,11 +34,6 @@ class LocalChange:
 
     sigmas: FloatArray
     change: FloatArray
-
-    @classmethod
-    def of(cls, teacher: Teacher) -> LocalChange:
-        """The curve of a teacher that kept its nodes."""
-        return cls(teacher.sigmas[1:-1], teacher.local_change())
 
 
 def print_entry(schedule: Schedule, entry: Entry, console: Console) -> None:

@@ -1,0 +1,38 @@
+"""`pacer schedules show`: an entry of the registry, in the terminal and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pacer.settings import Settings
+from schedules.registry import Registry
+from workers.lab.show import LocalChange, plot_entry, print_entry
+
+
+def show(
+    context: typer.Context,
+    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Picture to write, .png or .svg; out/<schedule>.png.")] = None,
+    teacher: Annotated[bool, typer.Option(help="Run the model for the teacher's curve.")] = True,
+    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts of the curve, for models but shapes-64.")] = None,
+    data: Annotated[Path, typer.Option(help="Where teachers are kept.")] = Path("data/lab"),
+) -> None:
+    """Print an entry of the registry and plot it."""
+    settings: Settings = context.obj
+    found, entry = Registry.load(registry, settings.registry_dir).find(schedule)
+    console = Console()
+    print_entry(found, entry, console)
+    picture = out or Path("out") / f"{schedule.replace('/', '-')}.png"
+    change: LocalChange | None = None
+    if teacher:
+        from workers.lab.local_change import measure_local_change  # torch takes seconds to import
+
+        change = measure_local_change(found, settings, prompts, data)
+    plot_entry(found, entry, picture, change)
+    console.print(f"drawn to {picture}")

@@ -51,13 +51,20 @@ def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> C
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
     reaching = [offer for offer in known if expected.reached(offer, limits)]
     if not reaching:
-        raise beyond_reach(limits, [(expected.choice(offer).evidence, offer.steps) for offer in known])
+        measured = [(expected.choice(offer).evidence, offer.steps) for offer in known]
+        raise beyond_reach(limits, measured, elsewhere=_measured_scales(known))
     cheapest = sorted(reaching, key=lambda offer: offer.evaluations)
     for offer in cheapest:
         if offer.within(limits):
             return expected.choice(offer)
     least = cheapest[0]
     raise too_dear(limits, least.steps, least.turns, least.evaluations)
+
+
+def _measured_scales(known: tuple[Offer, ...]) -> list[float]:
+    """Guidance scales other than the request's at which offers were measured, rising."""
+    unknown = (offer.schedule for offer in known if offer.is_ranked and offer.evidence is None)
+    return sorted({each.measured_scale for each in unknown if each.measured_scale is not None})
 
 
 def _check_reachable(request: BudgetRequest, limits: Limits, known: tuple[Offer, ...]) -> None:

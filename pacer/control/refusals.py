@@ -71,12 +71,15 @@ def too_dear(limits: Limits, steps: int, turns: int, evaluations: int) -> PacerE
     return too_late(limits, f"{steps} steps, which {field} {floor} needs,", turns, evaluations)
 
 
-def beyond_reach(limits: Limits, held: Sequence[tuple[Evidence | None, int]]) -> PacerError:
+def beyond_reach(
+    limits: Limits, held: Sequence[tuple[Evidence | None, int]], *, elsewhere: Sequence[float] = ()
+) -> PacerError:
     """The error where no schedule was shown to reach the floor.
 
     Args:
         limits: of the budget.
         held: what was measured of each schedule at hand, and its steps.
+        elsewhere: other guidance scales, at which schedules at hand were measured.
     """
     field, floor = _floor(limits)
     if limits.psnr_db is not None:
@@ -88,7 +91,9 @@ def beyond_reach(limits: Limits, held: Sequence[tuple[Evidence | None, int]]) ->
         what = f"what {100 * limits.kept_by:g} of 100 pictures reach was not measured"
         return _refused(field, f"{what}; lower budget.kept_by, or measure more seeds (pacer schedules measure)")
     if not known:
-        return _refused(field, "nothing was measured for this model, guidance_scale and size; leave the floor out")
+        nothing, scales = "nothing was measured for this model, guidance_scale and size", _listed(elsewhere)
+        way = f"ask for guidance_scale {scales}, where something was, or leave" if elsewhere else "leave"
+        return _refused(field, f"{nothing}; {way} the floor out")
     most, steps = max(known)
     return _refused(field, f"{floor} was not shown to be reached; the most is {most:.4g}, by {steps} steps")
 
@@ -105,6 +110,10 @@ def _floor(limits: Limits) -> tuple[str, str]:
     if limits.psnr_db is not None:
         return PSNR, f"{limits.psnr_db:g} dB for {100 * limits.kept_by:g} of 100 pictures"
     return QUALITY, f"{limits.quality:g}"
+
+
+def _listed(scales: Sequence[float]) -> str:
+    return " or ".join(f"{scale:g}" for scale in scales)
 
 
 def _ms(seconds: float) -> str:

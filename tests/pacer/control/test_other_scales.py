@@ -49,7 +49,7 @@ def test_quality_is_promised_at_the_measured_scale_alone(budget: dict[str, Any])
 
 def test_a_floor_is_refused_where_nobody_measured() -> None:
     assert made(MEASURED, min_psnr_db=25.0).schedule.startswith(f"shapes-64/{SOLVER}/")
-    with pytest.raises(PacerError, match="nothing was measured for this model, guidance_scale and size"):
+    with pytest.raises(PacerError, match=r"ask for guidance_scale 1\.5, where something was, or leave the floor out"):
         made(BETWEEN, min_psnr_db=25.0)
     with pytest.raises(PacerError, match="were never measured"):
         made(BETWEEN, schedule=f"shapes-64/{SOLVER}/8", min_psnr_db=25.0)

@@ -8,6 +8,7 @@ and expose the whole list; each observes what it does itself, so that sums over 
     --------------------------------------------------------------------------------
     pacer_jobs_total              counter    who ends the job, see OUTCOMES
     pacer_job_e2e_seconds         histogram  worker, at finish
+    pacer_latency_ratio           histogram  worker, at finish
     pacer_job_queue_seconds       histogram  worker, at claim
     pacer_stage_seconds           histogram  worker
     pacer_denoise_step_seconds    histogram  worker
@@ -48,6 +49,7 @@ STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
 BATCH_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 EVALUATIONS = (1, 2, 4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100, 200)
+RATIO = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10)
 QUALITY_DB = (10, 15, 17.5, 20, 22.5, 25, 27.5, 30, 32.5, 35, 40, 45, 50)
 # fmt: on
 
@@ -61,6 +63,8 @@ class Metrics:
     """Labels: model, outcome."""
     job_e2e: Histogram
     """Labels: model. Seconds from submission to the finished image."""
+    latency_ratio: Histogram
+    """Labels: model. The same, as a multiple of what the plan had predicted."""
     job_queue: Histogram
     """Labels: model. Seconds from submission to claim."""
     stage: Histogram
@@ -104,6 +108,9 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         registry=registry,
         jobs=counter("pacer_jobs_total", "Jobs that ended.", "model", "outcome"),
         job_e2e=histogram("pacer_job_e2e_seconds", "From submission to the finished image.", JOB_SECONDS),
+        latency_ratio=histogram(
+            "pacer_latency_ratio", "From submission to the finished image, over what was predicted.", RATIO
+        ),
         job_queue=histogram("pacer_job_queue_seconds", "From submission to a worker's claim.", QUEUE_SECONDS),
         stage=histogram("pacer_stage_seconds", "What a job spent in each stage.", STAGE_SECONDS, "stage"),
         denoise_step=histogram("pacer_denoise_step_seconds", "One turn of the batch.", STEP_SECONDS),

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from pacer.errors import ErrorKind, PacerError
-from pacer.jobs.messages import Claim, Timings
+from pacer.jobs.messages import Claim, Plan, Timings
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, Stage
 from workers.image_file import encode_file, provenance
@@ -28,6 +28,7 @@ class Delivery:
         model: whose jobs these are, for the labels.
         on_done: told of each claim that is handed in or given up, on a thread of the delivery.
         on_delivered: told how many seconds a picture took from here into the store, on such a thread.
+        on_ended: told how many seconds a picture took from its job's arrival, and how many were predicted, likewise.
     """
 
     def __init__(
@@ -36,13 +37,16 @@ class Delivery:
         metrics: Metrics,
         model: str,
         on_done: Callable[[Claim], None],
+        *,
         on_delivered: Callable[[float], None] = lambda _seconds: None,
+        on_ended: Callable[[float, float], None] = lambda _taken, _predicted: None,
     ) -> None:
         self._queue = queue
         self._metrics = metrics
         self._model = model
         self._on_done = on_done
         self._on_delivered = on_delivered
+        self._on_ended = on_ended
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="delivery")
 
     def submit(self, ended: Drawn | Failed) -> None:
@@ -82,10 +86,18 @@ class Delivery:
         self._metrics.jobs.labels(self._model, "completed").inc()
         served = time.monotonic() - drawn.claim.claimed_s  # with the store's write, which the timings cannot hold
         self._metrics.job_e2e.labels(self._model).observe(timings.queue + served)
+        self._compare(timings.queue + served, drawn.claim.job.plan)
         self._metrics.job_nfe.labels(self._model).observe(drawn.claim.job.plan.evaluations)
         self._observe("encode", drawn.encode_s)
         self._observe("denoise", drawn.denoise_s)
         self._observe("decode", drawn.decode_s)
+
+    def _compare(self, taken_s: float, plan: Plan) -> None:
+        """Hold what an image took against its plan; one that was planned anew says nothing of the first one."""
+        predicted_s = (plan.predicted_seconds or 0.0) + (plan.predicted_wait_seconds or 0.0)
+        if predicted_s > 0 and plan.replanned is None:
+            self._metrics.latency_ratio.labels(self._model).observe(taken_s / predicted_s)
+            self._on_ended(taken_s, predicted_s)
 
     def _observe(self, stage: Stage, seconds: float) -> None:
         self._metrics.stage.labels(self._model, stage).observe(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pacer.control.latency_spread import HALF, MOST, LatencySpread
 from pacer.control.turns import Gaps, Overruns, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
@@ -85,6 +86,7 @@ class SpeedMeter:
         self._turns = TurnFit()
         self._gaps = Gaps()
         self._overruns = Overruns()
+        self._spread = LatencySpread()
         self._pause_s = 0.0  # before the turn under way
         self._encode: float | None = None
         self._decode: float | None = None
@@ -133,6 +135,10 @@ class SpeedMeter:
         """Note a picture's way from pixels into the store."""
         self._deliver = _mix(self._deliver, seconds)
 
+    def ended(self, taken_s: float, predicted_s: float) -> None:
+        """Note an image, from its arrival to its end, beside what its plan had said, above 0."""
+        self._spread.note(taken_s, predicted_s)
+
     @property
     def tail_s(self) -> float:
         """Predicted seconds between the last step of a request and the picture in its caller's hands."""
@@ -154,6 +160,8 @@ class SpeedMeter:
             decode_seconds=self._decode,
             rows=self._max_rows,
             deliver_seconds=self._deliver_s,
+            half_within=self._spread.within(HALF),
+            most_within=self._spread.within(MOST),
         )
 
 

@@ -85,7 +85,10 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
-        self._delivery = Delivery(queue, metrics, model, self._forget, self._engine.speed.delivered)
+        speed = self._engine.speed
+        self._delivery = Delivery(
+            queue, metrics, model, self._forget, on_delivered=speed.delivered, on_ended=speed.ended
+        )
         self._intake = Intake(queue, settings.slots, self._hold)
         self._replanner = Replanner(
             queue, metrics, model, registry=registry or Registry(()), degrade_at=settings.degrade_at

@@ -81,6 +81,17 @@ class ReplannedAnswer(BaseModel):
         return cls(from_steps=from_steps, made=made)
 
 
+class Latency(BaseModel):
+    """From arrival to the image, seconds."""
+
+    p50: float = Field(description="half of such images take no more")
+    p95: float = Field(description="95 of 100 take no more")
+
+
+def _latency(seconds: tuple[float, float] | None) -> Latency | None:
+    return None if seconds is None else Latency(p50=seconds[0], p95=seconds[1])
+
+
 class PlanAnswer(BaseModel):
     """What will be run, and what to expect for it."""
 
@@ -93,6 +104,9 @@ class PlanAnswer(BaseModel):
     predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
     predicted_wait_seconds: float | None = Field(
         description="what others add to it, as expected; null until a worker has measured"
+    )
+    predicted_latency: Latency | None = Field(
+        description="both together, by how far images of late were off it; null until a worker has measured"
     )
     predicted_quality_db: PlannedQuality | None = Field(description="null without evidence")
     predicted_quality: Share | None = Field(description="null without evidence")
@@ -128,6 +142,7 @@ class PlanAnswer(BaseModel):
             predicted_quality_db=told_quality(plan.predicted_quality_db, plan.kept_psnr_db),
             predicted_quality=told_share(plan.predicted_quality, plan.kept_ssim),
             predicted_wait_seconds=plan.predicted_wait_seconds,
+            predicted_latency=_latency(plan.latency_seconds),
             other_model=plan.other_model,
             interpolated=plan.interpolated,
             by_prompt=plan.by_prompt,

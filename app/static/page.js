@@ -77,6 +77,7 @@ function showPlan(plan) {
   if (plan.replanned) rows["planned anew"] = `after ${plan.replanned.made} of ${plan.replanned.from_steps} steps`;
   if (plan.by_prompt) rows["told by"] = "the words of the prompt";
   if (plan.predicted_wait_seconds > 0.005) rows["predicted wait"] = `${plan.predicted_wait_seconds.toFixed(2)} s`;
+  if (plan.predicted_latency) rows["95 of 100 arrive within"] = `${plan.predicted_latency.p95.toFixed(2)} s`;
   if (plan.predicted_quality) rows["of many steps' quality"] = `${(100 * plan.predicted_quality.mean).toFixed(1)} %`;
   $("plan").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   showCurve(0);

@@ -34,4 +34,5 @@ def kept(plan: Plan, table: Table, forecast: Forecast | None, *, latency_s: floa
         plan,
         predicted_seconds=forecast.service_s(turns, plan.evaluations),
         predicted_wait_seconds=forecast.added_s(turns, plan.evaluations),
+        latency_seconds=forecast.latency_s(turns, plan.evaluations),
     )

@@ -71,6 +71,14 @@ class Forecast:
         denoise = TurnCost(self.speed.turn_seconds, self.speed.row_seconds).seconds(turns, rows)
         return self.speed.encode_seconds + denoise + self.speed.decode_seconds + self.speed.deliver_seconds
 
+    def latency_s(self, turns: int, rows: int) -> tuple[float, float]:
+        """Seconds from arrival to the image that half of such images take at the most, and 95 of 100.
+
+        By how far images of late were off what was predicted for them; arguments as for `service_s`.
+        """
+        expected_s = self.service_s(turns, rows) + self.added_s(turns, rows)
+        return self.speed.half_within * expected_s, self.speed.most_within * expected_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

@@ -75,6 +75,7 @@ def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast:
         predicted_seconds=None if forecast is None else forecast.service_s(turns, evaluations),
         **figures_of(evidence),
         predicted_wait_seconds=None if forecast is None else forecast.added_s(turns, evaluations),
+        latency_seconds=None if forecast is None else forecast.latency_s(turns, evaluations),
         other_model=choice.other_model,
         interpolated=choice.interpolated,
         by_prompt=choice.by_prompt,

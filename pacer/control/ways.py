@@ -43,6 +43,7 @@ class Sampler:
             done: evaluations made by it.
             speed: of workers.
         """
+        service_s, wait_s = Forecast(speed).service_s(*self.way.left(0)), before.predicted_wait_seconds or 0.0
         return Plan(
             model=before.model,
             schedule=self.name,
@@ -50,9 +51,10 @@ class Sampler:
             steps=self.way.steps,
             evaluations=sum(self.way.rows),
             sigmas=self.sigmas,
-            predicted_seconds=Forecast(speed).service_s(*self.way.left(0)),
+            predicted_seconds=service_s,
             **figures_of(self.evidence),
             predicted_wait_seconds=before.predicted_wait_seconds,
+            latency_seconds=(speed.half_within * (wait_s + service_s), speed.most_within * (wait_s + service_s)),
             other_model=before.other_model,
             replanned=(before.steps if before.replanned is None else before.replanned[0], done),
         )

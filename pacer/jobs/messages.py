@@ -84,6 +84,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same of SSIM, where quality is no task score."""
     predicted_wait_seconds: float | None = None
     """From arrival until a worker begins, None until one has measured."""
+    latency_seconds: tuple[float, float] | None = None
+    """From arrival to the image: what half of such images take at the most, and 95 of 100; None likewise."""
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False
@@ -202,6 +204,10 @@ class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Most rows of a call."""
     deliver_seconds: float = 0.0
     """Pixels to the caller's hands: the file, the store, and the gateway's answer."""
+    half_within: float = 1.0
+    """Half of the images of late took, from arrival, no more than so many times what was predicted."""
+    most_within: float = 1.0
+    """The same of 95 of 100."""
 
 
 class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,7 +46,14 @@ class StandInWorker:
 
     def __enter__(self) -> Self:
         self._queue.beat([])
-        speed = WorkerSpeed(turn_seconds=0.005, row_seconds=0.01, encode_seconds=0.002, decode_seconds=0.003)
+        speed = WorkerSpeed(
+            turn_seconds=0.005,
+            row_seconds=0.01,
+            encode_seconds=0.002,
+            decode_seconds=0.003,
+            half_within=1.1,
+            most_within=1.5,
+        )
         self._queue.publish_speed(speed)
         self._thread.start()
         return self

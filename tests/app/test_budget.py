@@ -42,6 +42,10 @@ def test_a_budget_buys_the_best_that_keeps_to_it(
     assert (plan["schedule"], plan["steps"]) == (schedule, steps)
     assert plan["predicted_seconds"] * 1000 <= budget.get("latency_ms", 1e9)
     assert plan["predicted_wait_seconds"] == 0.0
+    told = plan["predicted_latency"]
+    assert (told["p50"], told["p95"]) == pytest.approx(
+        (1.1 * plan["predicted_seconds"], 1.5 * plan["predicted_seconds"])
+    )
 
 
 @pytest.mark.usefixtures("worker")

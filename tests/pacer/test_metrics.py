@@ -11,6 +11,7 @@ from pacer.metrics import make_metrics
 EXPECTED = {
     "pacer_jobs_total": {"model", "outcome"},
     "pacer_job_e2e_seconds": {"model"},
+    "pacer_latency_ratio": {"model"},
     "pacer_job_queue_seconds": {"model"},
     "pacer_stage_seconds": {"model", "stage"},
     "pacer_denoise_step_seconds": {"model"},
@@ -37,7 +38,7 @@ def touched():
     made.out_of_memory.labels("m", "denoise").inc()
     made.queue_depth.labels("m").set(3)
     made.stage.labels("m", "encode").observe(0.1)
-    for each in (made.job_e2e, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):
+    for each in (made.job_e2e, made.latency_ratio, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):
         each.labels("m").observe(1.0)
     made.predicted_quality.labels("m").observe(30.0)
     return made

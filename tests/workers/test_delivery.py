@@ -31,7 +31,11 @@ class Hall:
         self.queue = WorkerQueue(connect(str(settings.redis_url)), self.settings, MODEL, "w")
         self.metrics: Metrics = make_metrics("worker")
         self.done: list[str] = []
-        self.delivery = Delivery(self.queue, self.metrics, MODEL, lambda claim: self.done.append(claim.job.id))
+        self.compared: list[tuple[float, float]] = []
+        self.delivery = Delivery(
+            self.queue, self.metrics, MODEL, lambda claim: self.done.append(claim.job.id),
+            on_ended=lambda taken_s, predicted_s: self.compared.append((taken_s, predicted_s)),
+        )  # fmt: skip
 
     def claims(self, count: int, **fields: object) -> list[Claim]:
         submit(self.settings, [make_job(4, seed=n, **fields) for n in range(count)])
@@ -75,6 +79,24 @@ def test_a_picture_is_handed_in_with_its_timings_and_counted(hall: Hall) -> None
     assert hall.observed("stage_seconds_sum", stage="denoise") == pytest.approx(0.5)
     for stage in ("encode", "denoise", "decode", "encode_file", "store"):
         assert hall.observed("stage_seconds_count", stage=stage) == 1
+
+
+def test_what_an_image_took_is_held_against_its_plan(hall: Hall) -> None:
+    told, untold, anew = hall.claims(3)
+
+    def planned(claim: Claim, **changes: object) -> Claim:
+        plan = msgspec.structs.replace(claim.job.plan, **changes)
+        return msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, plan=plan))
+
+    hall.delivery.submit(drawn(planned(told, predicted_seconds=0.4, predicted_wait_seconds=0.1)))
+    hall.delivery.submit(drawn(untold))
+    hall.delivery.submit(drawn(planned(anew, predicted_seconds=0.4, replanned=(4, 1))))
+    hall.delivery.close()
+    [(taken_s, predicted_s)] = hall.compared
+    assert predicted_s == pytest.approx(0.5)
+    assert taken_s >= 0.7
+    assert hall.observed("latency_ratio_count") == 1
+    assert hall.observed("latency_ratio_sum") == pytest.approx(taken_s / predicted_s)
 
 
 def test_a_failure_is_handed_in_by_its_name(hall: Hall) -> None:

@@ -97,6 +97,18 @@ def test_nothing_is_published_before_a_whole_picture_was_drawn() -> None:
     assert (published.encode_seconds, published.decode_seconds, published.rows) == (0.5, 0.25, 16)
 
 
+def test_how_far_images_were_off_their_plans_is_published() -> None:
+    meter = SpeedMeter(16)
+    meter.stepped(0.08, 4)
+    meter.encoded(0.5)
+    meter.decoded(0.25)
+    for number in range(200):
+        meter.ended(2.0 if number % 10 else 4.0, 2.0)
+    published = meter.snapshot()
+    assert published is not None
+    assert (published.half_within, published.most_within) == pytest.approx((1.0, 2.0))
+
+
 def test_what_follows_the_last_step_is_known_once_pictures_were_delivered() -> None:
     meter = SpeedMeter(16)
     meter.stepped(0.1, 1)

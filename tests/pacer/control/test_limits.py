@@ -220,6 +220,7 @@ def test_the_plan_tells_what_was_expected() -> None:
     made = planned(min_quality=0.87, others=3)
     assert made.predicted_seconds == pytest.approx(0.4)
     assert made.predicted_wait_seconds == pytest.approx(0.695)
+    assert made.latency_seconds == pytest.approx((1.095, 1.095)), "speeds that know of no spread"
     assert made.predicted_quality == pytest.approx((0.88, 0.87, 0.89))
     assert made.predicted_quality_db == pytest.approx((35.0, 34.0, 36.0))
 

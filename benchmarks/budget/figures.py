@@ -18,7 +18,8 @@ def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
 
     Goodput is pictures a second that were in time and whose schedule was shown to reach their floor; attainment the
     share in time of what was taken in, `late_s` by how much each of the others was late; `latency_error` the median
-    share by which the predicted seconds, wait and service, differ from what it took.
+    share by which the predicted seconds, wait and service, differ from what it took, `latency_within` the share of the
+    pictures that took no more than the p50 and the p95 that they had been told.
     """
     drawn = [one for one in answers if one.facts is not None]
     taken = [one for one in answers if one.state != "refused"]
@@ -36,6 +37,7 @@ def figures_of(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
         "mean_steps": _mean([one.facts["steps"] for one in drawn if one.facts]),
         "predicted_quality": _mean([_share(one) for one in drawn]),
         "latency_error": latency_error(drawn),
+        "latency_within": {name: _share_within(drawn, name) for name in ("p50", "p95")},
     }
 
 
@@ -48,6 +50,13 @@ def latency_error(drawn: Sequence[Answer]) -> float | None:
             predicted = facts["predicted_seconds"] + (facts["predicted_wait_seconds"] or 0.0)
             errors.append(abs(predicted - one.latency_s) / one.latency_s)
     return float(np.median(errors)) if errors else None
+
+
+def _share_within(drawn: Sequence[Answer], quantile: str) -> float | None:
+    """Of the pictures that were told one."""
+    told = [(one.facts or {}).get("predicted_latency") for one in drawn]
+    kept = [one.latency_s <= each[quantile] for one, each in zip(drawn, told, strict=True) if each is not None]
+    return sum(kept) / len(kept) if kept else None
 
 
 def _reaches_floor(one: Answer) -> bool:

@@ -24,6 +24,7 @@ _COLUMNS = (
     "p99 s",
     "steps",
     "latency off by",
+    "within p95",
 )
 
 
@@ -39,6 +40,7 @@ def print_report(results: Mapping[str, Any], console: Console) -> None:
             _said(row.get("simulated_goodput_per_s"), ".2f"), _said(row["attainment"], ".1%"),
             *(_said(latency.get(name), ".2f") for name in ("p50", "p95", "p99")),
             _said(row["mean_steps"], ".1f"), _said(row["latency_error"], ".1%"),
+            _said(row.get("latency_within", {}).get("p95"), ".1%"),
         )  # fmt: skip
     console.print(table)
     for floor in (results["judged"] or {}).get("floors", []):

@@ -36,6 +36,7 @@ def answer(wish: Wish, latency_s: float, **facts: object) -> Answer:
         "steps": 8,
         "predicted_seconds": 0.4,
         "predicted_wait_seconds": 0.1,
+        "predicted_latency": {"p50": 0.45, "p95": 0.9},
         "predicted_quality": {"mean": 0.98, "low": 0.96, "kept": []},
         "predicted_quality_db": {"mean": 49.0, "low": 48.0, "kept": [{"by": 0.9, "least": 40.0}]},
     }
@@ -55,6 +56,7 @@ def test_only_what_is_in_time_and_reaches_its_floor_is_good() -> None:
     assert row["attainment"] == pytest.approx(2 / 3)
     assert row["late_s"] == [pytest.approx(6.0 - wishes[2].deadline_s, abs=1e-3)]
     assert row["latency_error"] == pytest.approx(0.0)
+    assert row["latency_within"] == {"p50": 0.0, "p95": pytest.approx(2 / 3)}
 
 
 def test_the_bars_compare_the_ways_at_equal_load() -> None:

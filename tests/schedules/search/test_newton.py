@@ -210,4 +210,4 @@ def test_a_view_or_a_network_without_gradients_is_refused(
 
 @pytest.mark.parametrize(("seeds", "along"), [(256, 4), (128, 4), (100, 6), (1, 512)])
 def test_few_seeds_have_more_directions_each(seeds: int, along: int) -> None:
-    assert NewtonOptions().along(seeds) == along
+    assert NewtonOptions(directions=4, sketched=512).along(seeds) == along

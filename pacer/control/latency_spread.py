@@ -14,7 +14,7 @@ KEPT = 200
 HALF, MOST = 0.5, 0.95
 """The shares of images that quotes tell of."""
 
-_SUPPOSED = tuple(np.geomspace(0.5, 2.0, 20).tolist())
+_SUPPOSED = tuple(np.geomspace(0.5, 2.0, 8).tolist())
 """Before images were drawn: as many ratios, which the first ones join and later ones replace."""
 
 

@@ -30,9 +30,4 @@ def kept(plan: Plan, table: Table, forecast: Forecast | None, *, latency_s: floa
     if not limits.in_time(turns, plan.evaluations):
         what = f"{plan.steps} steps of schedule {plan.schedule!r}, as quoted,"
         raise too_late(limits, what, turns, plan.evaluations)
-    return replace(
-        plan,
-        predicted_seconds=forecast.service_s(turns, plan.evaluations),
-        predicted_wait_seconds=forecast.added_s(turns, plan.evaluations),
-        latency_seconds=forecast.latency_s(turns, plan.evaluations),
-    )
+    return replace(plan, **forecast.times(turns, plan.evaluations))

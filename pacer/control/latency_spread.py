@@ -6,7 +6,11 @@ images end, as the ratio of the seconds that they took to those that had been pr
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import numpy as np
+
+from pacer.jobs.messages import WorkerSpeed
 
 KEPT = 200
 """Images that are remembered."""
@@ -16,6 +20,34 @@ HALF, MOST = 0.5, 0.95
 
 _SUPPOSED = tuple(np.geomspace(0.5, 2.0, 8).tolist())
 """Before images were drawn: as many ratios, which the first ones join and later ones replace."""
+
+
+class Times(TypedDict):
+    """What a plan tells of time, by the names that it has there."""
+
+    predicted_seconds: float | None
+    predicted_wait_seconds: float | None
+    latency_seconds: tuple[float, float] | None
+
+
+NO_TIMES = Times(predicted_seconds=None, predicted_wait_seconds=None, latency_seconds=None)
+"""Before workers have measured."""
+
+
+def times_of(speed: WorkerSpeed, service_s: float, wait_s: float | None) -> Times:
+    """What a plan tells of an image: the two parts as expected, and how long both together take at the most.
+
+    Args:
+        speed: what workers measured, the spread of late among it.
+        service_s: seconds of the image alone.
+        wait_s: what others add; None where nobody knew.
+    """
+    expected_s = service_s + (wait_s or 0.0)
+    return Times(
+        predicted_seconds=service_s,
+        predicted_wait_seconds=wait_s,
+        latency_seconds=(speed.half_within * expected_s, speed.most_within * expected_s),
+    )
 
 
 class LatencySpread:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pacer.control.company import Company
+from pacer.control.latency_spread import Times, times_of
 from pacer.control.load import Load
 from pacer.control.promise import Promise
 from pacer.control.step_cap import Traffic
@@ -71,13 +72,9 @@ class Forecast:
         denoise = TurnCost(self.speed.turn_seconds, self.speed.row_seconds).seconds(turns, rows)
         return self.speed.encode_seconds + denoise + self.speed.decode_seconds + self.speed.deliver_seconds
 
-    def latency_s(self, turns: int, rows: int) -> tuple[float, float]:
-        """Seconds from arrival to the image that half of such images take at the most, and 95 of 100.
-
-        By how far images of late were off what was predicted for them; arguments as for `service_s`.
-        """
-        expected_s = self.service_s(turns, rows) + self.added_s(turns, rows)
-        return self.speed.half_within * expected_s, self.speed.most_within * expected_s
+    def times(self, turns: int, rows: int) -> Times:
+        """What a plan tells of time; arguments as for `service_s`."""
+        return times_of(self.speed, self.service_s(turns, rows), self.added_s(turns, rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pacer.control.evaluations import forwards
 from pacer.control.figures import figures_of
 from pacer.control.held import best_choice, nearest_choice
 from pacer.control.inflow import is_open
+from pacer.control.latency_spread import NO_TIMES
 from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
 from pacer.jobs.messages import Plan
@@ -65,6 +66,7 @@ def plan(
 def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
     evidence, turns = None if request.lora else choice.evidence, choice.table.evaluations_count
+    times = NO_TIMES if forecast is None else forecast.times(turns, evaluations)
     return Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -72,10 +74,8 @@ def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast:
         steps=len(choice.sigmas) - 1,
         evaluations=evaluations,
         sigmas=choice.sigmas,
-        predicted_seconds=None if forecast is None else forecast.service_s(turns, evaluations),
         **figures_of(evidence),
-        predicted_wait_seconds=None if forecast is None else forecast.added_s(turns, evaluations),
-        latency_seconds=None if forecast is None else forecast.latency_s(turns, evaluations),
+        **times,
         other_model=choice.other_model,
         interpolated=choice.interpolated,
         by_prompt=choice.by_prompt,

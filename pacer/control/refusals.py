@@ -101,7 +101,11 @@ def beyond_reach(
 def below_floor(limits: Limits, what: str, *, measured: bool) -> PacerError:
     """The error of a sampler that was named and was not shown to reach the floor."""
     field, floor = _floor(limits)
-    known = f"were not shown to reach {floor}" if measured else f"were never measured, so nobody knows that of {floor}"
+    known = (
+        f"were not shown to reach {floor}"
+        if measured
+        else f"were never measured for this use, so nobody knows that of {floor}"
+    )
     return _refused(field, f"{what} {known}; leave out one of the two")
 
 

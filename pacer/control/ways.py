@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from pacer.control.figures import figures_of
+from pacer.control.latency_spread import times_of
 from pacer.control.limits import Forecast
 from pacer.control.load import Load
 from pacer.control.replan import SETTLED_S, Underway, Way, another_way
@@ -43,7 +44,7 @@ class Sampler:
             done: evaluations made by it.
             speed: of workers.
         """
-        service_s, wait_s = Forecast(speed).service_s(*self.way.left(0)), before.predicted_wait_seconds or 0.0
+        service_s = Forecast(speed).service_s(*self.way.left(0))
         return Plan(
             model=before.model,
             schedule=self.name,
@@ -51,10 +52,8 @@ class Sampler:
             steps=self.way.steps,
             evaluations=sum(self.way.rows),
             sigmas=self.sigmas,
-            predicted_seconds=service_s,
             **figures_of(self.evidence),
-            predicted_wait_seconds=before.predicted_wait_seconds,
-            latency_seconds=(speed.half_within * (wait_s + service_s), speed.most_within * (wait_s + service_s)),
+            **times_of(speed, service_s, before.predicted_wait_seconds),
             other_model=before.other_model,
             replanned=(before.steps if before.replanned is None else before.replanned[0], done),
         )

@@ -119,8 +119,6 @@ def _valid(schedules: tuple[Schedule, ...], model: LabModel, scale: float) -> tu
 def _problem(schedule: Schedule, model: LabModel, scale: float) -> str | None:
     if wrong := misfit(schedule, model):
         return wrong
-    if schedule.prediction != "flow":
-        return f"its tables are over {schedule.prediction} outputs, methods are compared on flows"
     width, height = model.size
     if not schedule.valid_for.covers(width=width, height=height, guidance_scale=scale):
         low, high = schedule.valid_for.guidance_scale

@@ -5,25 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from schedules.coordinates import to_network
+from schedules.artefact import BetaSchedule
 from schedules.search.problem import Field
-from schedules.search.wrapped import VelocityOf
-from schedules.table import FloatArray, Table
+from schedules.table import FloatArray
 from workers.digits.data import Digits, load_digits
 from workers.digits.export import recognised
-from workers.digits.network import DIGITS, FOLDER, NO_DIGIT, DigitsNetwork, load_network, noise_schedule
+from workers.digits.network import BETA_END, BETA_START, DIGITS, FOLDER, NO_DIGIT, DigitsNetwork, load_network
 from workers.lab.model import LabModel, Pixels
+from workers.lab.native import Native
 from workers.lab.prompts import SplitName
 from workers.models import weights_sha256
 
 NAME = "digits-8"
+NATIVE = Native("epsilon", BetaSchedule(kind="linear", beta_start=BETA_START, beta_end=BETA_END))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,11 @@ def digits_model(folder: Path = FOLDER) -> LabModel:
         guidance_scale=1.5,
         latent_shape=(1, 8, 8),
         device=torch.device("cpu"),
-        field=lambda prompts: VelocityOf(epsilon_field(network, prompts), "epsilon", noise_schedule()),
+        field=NATIVE.velocity(partial(epsilon_field, network)),
         decode=_decode,
         prompts=DigitPrompts(),
         score=recognition_scores,
+        native=NATIVE,
     )
 
 
@@ -75,16 +77,6 @@ def epsilon_field(network: DigitsNetwork, prompts: Sequence[str]) -> Field:
         return noise
 
     return field
-
-
-def own_table(table: Table, levels: FloatArray) -> Table:
-    """A table that was found on the flow as one over the network's own outputs.
-
-    Args:
-        table: in flow coordinates.
-        levels: the noise level of each evaluation and of the result, shape (E + 1,).
-    """
-    return to_network(table, levels, "epsilon", noise_schedule())
 
 
 def recognition_scores(prompts: Sequence[str], pixels: Pixels) -> FloatArray:

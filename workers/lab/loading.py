@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from schedules.search.problem import Field
 from schedules.table import FloatArray
 from workers.families.base import Family, Painter
 from workers.keeping import Keeping
+from workers.lab import digits
 from workers.lab.flops import forward_flops
 from workers.lab.model import LabModel, LabNetwork, Pixels
+from workers.lab.native import Native
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
 from workers.lab.row_threads import Shared, row_threads, unshared
 from workers.models import LoadedModel, choose_device, load, weights_sha256
@@ -35,21 +38,21 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     """Load a model for a search.
 
     Args:
-        name: shipped name or local folder.
+        name: digits-8, a shipped name or a local folder.
         settings: the device and its threads.
         prompts: a file of prompts, one a line; needed but for shapes-64.
 
     Raises:
-        ValueError: the model cannot be loaded, is distilled or no flow model, or has no prompts.
+        ValueError: the model cannot be loaded, is distilled, or has no prompts.
     """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
+    if name == digits.NAME:
+        return digits.digits_model()
     if settings.compile:
         _keep_buffers()
     require_teacher(load_card(name))
     loaded = load(name, choose_device(settings.device), keeping=Keeping.of(settings))
-    if loaded.card.prediction != "flow":
-        raise ValueError(f"{loaded.id}: the search knows flow models only, this predicts {loaded.card.prediction}")
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 
@@ -79,6 +82,8 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource, shared: Shared = unsha
         shared: among whom the rows of a call are shared out.
     """
     family, (width, height) = loaded.family, loaded.card.default_size
+    native = Native(loaded.card.prediction, loaded.card.noise)
+    field = native.velocity(partial(_field, family))
     return LabModel(
         name=loaded.id,
         revision=loaded.card.revision,
@@ -89,25 +94,27 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource, shared: Shared = unsha
         guidance_scale=loaded.card.guidance_scale,
         latent_shape=family.latent_shape(width, height),
         device=family.device,
-        field=lambda texts: shared(_field(family, texts)),
-        negative_field=lambda texts: shared(_field(family, texts, negative=True)),
+        field=lambda texts: shared(field(texts)),
+        negative_field=lambda texts: shared(field(texts, negative=True)),
         decode=family.decode,
         prompts=prompts,
         score=task_scores if loaded.id == SHAPES else None,
         paint=family.paint if isinstance(family, Painter) else None,
         combine=lambda c, u, weight: family.combine(c, u, torch.as_tensor(weight, dtype=c.dtype).to(c).expand(len(c))),
+        native=native,
         smaller={name: _network(loaded, name, shared) for name in loaded.smaller},
     )
 
 
 def _network(loaded: LoadedModel, name: str, shared: Shared) -> LabNetwork:
     """One of the model's smaller networks."""
-    family, size = loaded.smaller[name], loaded.card.default_size
+    size = loaded.card.default_size
+    field = Native(loaded.card.prediction, loaded.card.noise).velocity(partial(_field, loaded.smaller[name]))
     return LabNetwork(
         weights_sha256(loaded.folder / SMALLER / name),
-        cost=round(forward_flops(family, *size) / forward_flops(loaded.family, *size), 4),
-        field=lambda texts: shared(_field(family, texts)),
-        negative_field=lambda texts: shared(_field(family, texts, negative=True)),
+        cost=round(forward_flops(loaded.smaller[name], *size) / forward_flops(loaded.family, *size), 4),
+        field=lambda texts: shared(field(texts)),
+        negative_field=lambda texts: shared(field(texts, negative=True)),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from schedules.search.problem import Branches, Combine, Field, SearchProblem, classifier_free
 from schedules.table import FloatArray
+from workers.lab.native import FLOW_NATIVE, Native
 from workers.lab.prompts import PromptSource
 from workers.lab.seeds import SeedSet
 
@@ -42,7 +43,7 @@ class LabNetwork:
 
 @dataclass(frozen=True, eq=False)
 class LabModel:
-    """A flow model to search schedules for.
+    """A model to search schedules for, seen as a flow.
 
     Attributes:
         name: its id in the registry.
@@ -63,6 +64,7 @@ class LabModel:
         paint: the pictures of `decode` before they are rounded, shape (B, 3, height, width), float32 from 0 to 255;
             where the family gives them.
         combine: how the guided output is made.
+        native: what the network itself predicts; `field` gives the velocity of a flow whatever that is.
         smaller: networks that rows of a schedule may run instead of the model's own, by name.
     """
 
@@ -82,13 +84,15 @@ class LabModel:
     paint: Callable[[Tensor], Tensor] | None = None
     combine: Combine = classifier_free
     quantization: str | None = None
+    native: Native = FLOW_NATIVE
     smaller: Mapping[str, LabNetwork] = dataclasses.field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, object]:
-        """What names all that is kept on disk of this model; how it is quantised only where it is."""
+        """What names all that is kept on disk of this model; how it is quantised, if it is, and what it predicts."""
         bits = {} if self.quantization is None else {"quantization": self.quantization}
-        return {"weights": self.weights_sha256, "dtype": self.dtype, "device": self.device.type, **bits}
+        own = {"weights": self.weights_sha256, "dtype": self.dtype, "device": self.device.type}
+        return {**own, **bits, **self.native.identity}
 
     def identity_of(self, networks: Iterable[str]) -> dict[str, object]:
         """The same of the smaller networks among some names; nothing where there are none."""

@@ -19,7 +19,8 @@ from workers.lab.progress import progress_bar
 from workers.lab.prompt_errors import Repeated, calibration, repeated
 from workers.lab.prompt_report import Judged, draw, report
 from workers.lab.remeasure import find_artefact
-from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets
+from workers.lab.searching.baselines import usual_baselines
+from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import LabStore
 
@@ -63,7 +64,8 @@ def prompts(
         grid=1,
         path_budget=1,
         teacher_steps=schedule.provenance.teacher_steps,
-        baselines=LEARNED_BASELINES if schedule.solver == LEARNED else BASELINES,
+        baselines=usual_baselines(lab.native, learned=schedule.solver == LEARNED),
+        grids=lab.native.grids,
         batch=batch,
     )
     console = Console()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from schedules.artefact import Entry, Schedule
-from schedules.search.method import Sampler
 from schedules.search.prompt_fit import PromptErrors
 from schedules.table import FloatArray
 from workers.lab.measuring import Measurer, Stand
+from workers.lab.native import artefact_sampler
 from workers.lab.prompts import SPLITS
 from workers.lab.searching.run import SearchRun
 from workers.lab.seeds import SEEDS_PER_SPLIT, SeedSet, seed_set
@@ -53,7 +53,7 @@ def repeated(run: SearchRun, schedule: Schedule, entries: Sequence[Entry], how: 
 def _measured(stand: Stand, run: SearchRun, schedule: Schedule, entries: Sequence[Entry]) -> PromptErrors:
     measurer, count = Measurer(stand), len(stand.prompts)
     run.meter.stage("budgets", sum(entry.steps for entry in entries) * run.branches * count)
-    samplers = [Sampler(entry.sigma_array(), schedule.table(entry)) for entry in entries]
+    samplers = [artefact_sampler(schedule, entry) for entry in entries]
     figures = [measurer.measure(sampler) for sampler in samplers]
     teacher = measurer.teacher_scores()
 

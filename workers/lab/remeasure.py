@@ -10,16 +10,18 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import LEARNED, Entry, Schedule, write
+from schedules.artefact import LEARNED, Schedule, write
 from schedules.evidence import Evidence
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.method import Sampler
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
+from workers.lab.native import artefact_sampler, native_of
 from workers.lab.progress import progress_bar
+from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.evidence import Evidences
-from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest
+from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import LabStore
 
@@ -58,7 +60,9 @@ def measure(
         evidences = Evidences(run)
         measured = _kept if kept else _anew
         entries = tuple(
-            entry.model_copy(update={"evidence": measured(evidences, _sampler(schedule, entry), entry.evidence)})
+            entry.model_copy(
+                update={"evidence": measured(evidences, artefact_sampler(schedule, entry), entry.evidence)}
+            )
             for entry in schedule.entries
         )
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
@@ -85,7 +89,8 @@ def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
     shown = next((entry.evidence for entry in schedule.entries if entry.evidence), None)
     if shown is None and seeds is None:
         raise ValueError(f"seeds: {schedule.model}/{schedule.solver_id} has no evidence yet; say how many")
-    usual = LEARNED_BASELINES if schedule.solver == LEARNED else BASELINES
+    native = native_of(schedule)
+    usual = usual_baselines(native, learned=schedule.solver == LEARNED)
     return SearchRequest(
         schedule.solver,
         tuple(entry.steps for entry in schedule.entries),
@@ -95,11 +100,8 @@ def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
         path_budget=1,
         teacher_steps=schedule.provenance.teacher_steps,
         baselines=tuple(shown.baselines_psnr_db) if shown else usual,
+        grids=native.grids,
     )
-
-
-def _sampler(schedule: Schedule, entry: Entry) -> Sampler:
-    return Sampler(entry.sigma_array(), schedule.table(entry))
 
 
 def _anew(evidences: Evidences, sampler: Sampler, _: Evidence | None) -> Evidence:

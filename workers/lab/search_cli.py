@@ -19,16 +19,16 @@ from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.progress import progress_bar
 from workers.lab.searching.apart import Errand, search_apart
+from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.found import Found
 from workers.lab.searching.guidance import FAILED
 from workers.lab.searching.report import write_report
-from workers.lab.searching.request import BASELINES, LEARNED_BASELINES, SearchRequest, parse_budgets, parse_range
+from workers.lab.searching.request import SearchRequest, parse_budgets, parse_range
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
 from workers.lab.store import LabStore
 
 _DEFAULT = SearchRequest("euler", (1,), 1.0)
-_BASELINES = {"grid": BASELINES, "pacer": LEARNED_BASELINES}
 _SEEDS = {"grid": 64, "pacer": 256}
 _PLACED, _PLACED_VARIANT, _SIZED_VARIANT = "8,10,12,15,20", "placed", "sized"
 
@@ -36,7 +36,9 @@ _PLACED, _PLACED_VARIANT, _SIZED_VARIANT = "8,10,12,15,20", "placed", "sized"
 def search(
     context: typer.Context,
     *,
-    model: Annotated[str | None, typer.Option(help="A shipped model or a local folder; the first served.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A shipped model, digits-8 or a local folder; the first served.")
+    ] = None,
     method: Annotated[
         Literal["grid", "pacer"], typer.Option(help="Search the noise levels of a solver, or coefficients with them.")
     ] = "grid",
@@ -97,6 +99,7 @@ def search(
     wanted = _wanted(budgets, evaluations, method, placement=placement)
     name = model or settings.models[0]
     lab = open_model(name, settings, prompts)
+    _check_placeable(lab, placement=placement)
     seeds, begun = seeds or _SEEDS[method], _start(start, lab)
     usual = _usual_variant(begun, smaller, placement=placement)
     named = check_variant(variant) if variant is not None else usual
@@ -107,8 +110,8 @@ def search(
         teacher_steps=teacher_steps, refine=refine, screen=min(seeds, screen),
         path_seeds=min(seeds, _DEFAULT.path_seeds), path_budget=min(grid, path_budget), cost=cost,
         free_start=free_start, measure=measure, log=pooling == "log",
-        baselines=tuple(baselines.split(",")) if baselines else _BASELINES[method], batch=batch,
-        placement=placement, start=begun, smaller=_smaller(smaller, lab),
+        baselines=tuple(baselines.split(",")) if baselines else usual_baselines(lab.native, learned=method == "pacer"),
+        batch=batch, placement=placement, start=begun, smaller=_smaller(smaller, lab), grids=lab.native.grids,
     )  # fmt: skip
     console, began = Console(), time.perf_counter()
     with progress_bar(console) as progress:
@@ -135,6 +138,16 @@ def _usual_variant(start: Schedule | None, smaller: str | None, *, placement: bo
     if placement:
         return _PLACED_VARIANT
     return None if start is None else start.variant
+
+
+def _check_placeable(lab: LabModel, *, placement: bool) -> None:
+    """Refuse to place guidance on an epsilon or v model.
+
+    Raises:
+        ValueError: its reused unconditional outputs would stand for other velocities than those searched with.
+    """
+    if placement and lab.native.noise is not None:
+        raise ValueError(f"placement: needs a flow model; {lab.name} predicts {lab.native.prediction}")
 
 
 def _smaller(name: str | None, lab: LabModel) -> str | None:

@@ -15,11 +15,13 @@ from rich.table import Table
 
 from schedules import evidence
 from schedules.artefact import Entry, Schedule
+from schedules.coordinates import flow_levels
 from schedules.grids import GRIDS
 from schedules.table import FloatArray
+from schedules.vp_grids import VP_GRIDS
 
 FORMATS = (".png", ".svg")
-_COMPARED = ("uniform", "shift3")
+_COMPARED, _COMPARED_VARIANCE_PRESERVING = ("uniform", "shift3"), ("trailing", "karras")
 _INK, _ACCENT, _FAINT = "#222222", "#c2410c", "#9ca3af"
 
 
@@ -28,7 +30,7 @@ class LocalChange:
     """How fast the teacher's velocity turns.
 
     Attributes:
-        sigmas: noise levels, shape (n,).
+        sigmas: noise levels of the flow, shape (n,).
         change: RMS of dv/dsigma over seeds and elements, shape (n,).
     """
 
@@ -87,17 +89,25 @@ def plot_entry(schedule: Schedule, entry: Entry, path: Path, change: LocalChange
         raise ValueError(f"picture: must end in {' or '.join(FORMATS)}, is {path.name!r}")
     figure = Figure(figsize=(7, 4 if change is None else 6.5), layout="constrained")
     panels = figure.subplots(1 if change is None else 2, 1, squeeze=False)[:, 0]
-    _draw_levels(panels[0], entry)
+    _draw_levels(panels[0], schedule, entry)
     panels[0].set_title(schedule.entry_id(entry.steps), loc="left", color=_INK)
     if change is not None:
-        _draw_change(panels[1], entry.sigma_array(), change)
+        own = entry.sigma_array()
+        _draw_change(panels[1], own if schedule.noise is None else flow_levels(own), change)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 
-def _draw_levels(axes: Axes, entry: Entry) -> None:
-    for name in _COMPARED:
-        levels = GRIDS[name](entry.steps)
+def _compared(schedule: Schedule, steps: int) -> dict[str, FloatArray]:
+    """Grids to draw beside an entry's levels, in the same sigmas, by name."""
+    if schedule.noise is None:
+        return {name: GRIDS[name](steps) for name in _COMPARED}
+    noise = schedule.noise.schedule()
+    return {name: VP_GRIDS[name](steps, noise) for name in _COMPARED_VARIANCE_PRESERVING}
+
+
+def _draw_levels(axes: Axes, schedule: Schedule, entry: Entry) -> None:
+    for name, levels in _compared(schedule, entry.steps).items():
         axes.plot(np.arange(entry.steps), levels[:-1], color=_FAINT, linewidth=1)
         axes.annotate(name, (entry.steps - 1, levels[-2]), color=_FAINT, xytext=(4, 0), textcoords="offset points")
     levels = entry.sigma_array()

@@ -19,7 +19,8 @@ from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.progress import progress_bar
 from workers.lab.remeasure import find_artefact
-from workers.lab.searching.request import LEARNED_BASELINES, SearchRequest, parse_budgets
+from workers.lab.searching.baselines import usual_baselines
+from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.spliced import Splicing, Wanted
 from workers.lab.store import LabStore
@@ -56,7 +57,7 @@ def splices(
     request = SearchRequest(
         LEARNED, tuple(sorted({each.steps for each in wanted})), scale, seeds=seeds, validation=validation,
         held_out=shown, screen=1, path_seeds=1, grid=1, path_budget=1, teacher_steps=schedule.provenance.teacher_steps,
-        baselines=LEARNED_BASELINES, batch=batch,
+        baselines=usual_baselines(lab.native, learned=True), batch=batch, grids=lab.native.grids,
     )  # fmt: skip
     console = Console()
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)

@@ -16,7 +16,7 @@ from schedules.search.problem import SearchProblem
 from schedules.search.refine import Split
 from schedules.search.teacher import Teacher, run_teacher
 from schedules.table import FloatArray
-from workers.lab import digits, mixture
+from workers.lab import mixture
 from workers.lab.loading import open_model
 from workers.lab.model import LabModel
 
@@ -92,12 +92,13 @@ def open_subject(name: str, settings: Settings, prompts: Path | None = None) -> 
         prompts: a file of prompts for models that bring none.
 
     Raises:
-        ValueError: the model cannot be loaded, is no flow model, or has no prompts.
+        ValueError: the model cannot be loaded, is distilled, or has no prompts.
     """
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     if name == mixture.NAME:
         mixed = mixture.mixture_model()
         return Subject(mixed, mixture.exact_teacher, exact=True, levels=mixture.levels, floor=1e-9, guidable=False)
-    model = digits.digits_model() if name == digits.NAME else open_model(name, settings, prompts)
-    return Subject(model, lambda problem, steps, nodes: run_teacher(problem, steps, nodes=nodes))
+    return Subject(
+        open_model(name, settings, prompts), lambda problem, steps, nodes: run_teacher(problem, steps, nodes=nodes)
+    )

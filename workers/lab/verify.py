@@ -16,12 +16,12 @@ from pacer.settings import Settings
 from schedules.artefact import Entry, Schedule
 from schedules.evidence import Evidence, Kept
 from schedules.registry import Registry
-from schedules.search.method import Sampler
 from schedules.table import FloatArray
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
+from workers.lab.native import artefact_sampler
 from workers.lab.progress import progress_bar
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.request import SearchRequest
@@ -132,9 +132,10 @@ def verify_entry(
         path_budget=1,
         teacher_steps=entry.evidence.teacher_steps,
         baselines=tuple(entry.evidence.baselines_psnr_db),
+        grids=lab.native.grids,
     )
     evidences = Evidences(SearchRun(lab, request, store, meter))
-    sampler, claimed = Sampler(entry.sigma_array(), schedule.table(entry)), entry.evidence
+    sampler, claimed = artefact_sampler(schedule, entry), entry.evidence
     kept = (
         *_kept_again(claimed.kept_psnr_db, evidences.of_seeds(sampler, "psnr_db"), "dB"),
         *_kept_again(claimed.kept_ssim, evidences.of_seeds(sampler, "ssim"), "SSIM"),

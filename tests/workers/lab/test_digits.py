@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from schedules.compile import compile_table, evaluation_sigmas
+from schedules.compile import compile_table
 from schedules.grids import shifted, uniform
+from schedules.search.method import Sampler
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import run_teacher
 from workers.digits.data import load_digits
 from workers.digits.export import recognised
 from workers.digits.network import load_network
-from workers.lab.digits import DigitPrompts, digits_model, epsilon_field, own_table
+from workers.lab.digits import DigitPrompts, digits_model, epsilon_field
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel
 from workers.lab.searching.request import SearchRequest
@@ -48,9 +48,9 @@ def test_a_table_found_on_the_flow_is_one_of_the_epsilon_network(model: LabModel
         problem.noise, epsilon_field(network, prompts), epsilon_field(network, [""] * 10), guidance_scale=1.5
     )
     table = compile_table(solver, shifted(6, 2.0), "flow")
-    levels = np.append(evaluation_sigmas(solver, shifted(6, 2.0)), 0.0)
+    _, stored = model.native.stored(Sampler(shifted(6, 2.0), table))
     wanted = roll_out(problem, table).final
-    torch.testing.assert_close(roll_out(own, own_table(table, levels)).final, wanted, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(roll_out(own, stored).final, wanted, atol=2e-3, rtol=2e-3)
 
 
 def test_more_steps_come_nearer_to_the_teacher(model: LabModel) -> None:

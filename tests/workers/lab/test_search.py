@@ -19,8 +19,9 @@ from tests.workers.lab.conftest import mixture_field
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel, LabNetwork
+from workers.lab.searching.baselines import LEARNED_FLOW
 from workers.lab.searching.found import Found
-from workers.lab.searching.request import LEARNED_BASELINES, Measure, SearchRequest
+from workers.lab.searching.request import Measure, SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
 from workers.lab.store import LabStore
@@ -123,7 +124,7 @@ def test_other_seeds_give_another_search(bench_of: MakeBench, request_: SearchRe
 
 
 def test_learned_coefficients_are_stored_and_beat_every_solver(bench_of: MakeBench, request_: SearchRequest) -> None:
-    request = replace(request_, solver=LEARNED, budgets=(3, 4), baselines=LEARNED_BASELINES, refine=30)
+    request = replace(request_, solver=LEARNED, budgets=(3, 4), baselines=LEARNED_FLOW, refine=30)
     schedule = search_schedule(bench_of(request))
     assert schedule.solver == LEARNED
     for entry in schedule.entries:
@@ -142,7 +143,7 @@ def test_a_learned_search_resumes_without_the_network(bench_of: MakeBench, reque
 
 
 def test_a_learned_search_goes_on_from_an_artefact(bench_of: MakeBench, request_: SearchRequest) -> None:
-    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_BASELINES[:2], measure="latents")
+    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_FLOW[:2], measure="latents")
     found = search_schedule(bench_of(request))
     table = found.table(found.entries[1])
     worse = StoredTable.of(replace(table, X=table.X * np.linspace(1.0, 1.1, len(table.X))[:, None]))
@@ -169,7 +170,7 @@ def test_a_learned_search_goes_on_from_an_artefact(bench_of: MakeBench, request_
 
 
 def test_splices_and_prompts_of_budgets_that_are_left_alone_stay(bench_of: MakeBench, request_: SearchRequest) -> None:
-    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_BASELINES[:2], measure="latents")
+    request = replace(request_, solver=LEARNED, budgets=(1, 2), baselines=LEARNED_FLOW[:2], measure="latents")
     found = search_schedule(bench_of(request))
     table, evidence = found.table(found.entries[1]), found.entries[1].evidence
     assert evidence is not None
@@ -191,7 +192,7 @@ def test_splices_and_prompts_of_budgets_that_are_left_alone_stay(bench_of: MakeB
 
 
 def test_a_start_that_cannot_be_gone_on_from_is_refused(bench_of: MakeBench, request_: SearchRequest) -> None:
-    learned = replace(request_, solver=LEARNED, budgets=(2,), baselines=LEARNED_BASELINES[:2])
+    learned = replace(request_, solver=LEARNED, budgets=(2,), baselines=LEARNED_FLOW[:2])
     grid = search_schedule(bench_of(replace(request_, budgets=(2,))))
     with pytest.raises(ValueError, match="only learned coefficients"):
         replace(learned, start=grid)

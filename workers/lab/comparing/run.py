@@ -17,14 +17,17 @@ from workers.lab.comparing.comparison import Comparison
 from workers.lab.comparing.listed import Listed
 from workers.lab.comparing.rows import Meta, Row, row
 from workers.lab.comparing.searched import Searched, allowed, expected, search
-from workers.lab.comparing.tabled import SHIFTS, shift_of
+from workers.lab.comparing.tabled import SHIFTS, stock_grid_of
 from workers.lab.measuring import Measurer
 from workers.lab.revision import commit
 
 _SEARCH_COST = (
     "forwards of the network and wall-clock of a method's whole search for the run's budgets, its teacher's too"
 )
-_SHIFT_CHOICE = "stock solvers have, at each budget, the best of these shifts by mean PSNR on the calibration seeds"
+_SHIFT_CHOICE = (
+    "stock solvers have, at each budget, the best of these shifts by mean PSNR on the calibration seeds; those of a "
+    "model with a noise of its own the best of its grids, too"
+)
 
 
 class Comparing:
@@ -37,7 +40,7 @@ class Comparing:
 
     def __init__(self, run: Comparison, methods: Sequence[Listed], notes: Sequence[str] = ()) -> None:
         self._run, self._methods = run, methods
-        self._shifts: dict[str, dict[str, float]] = {}
+        self._shifts: dict[str, dict[str, float | str]] = {}
         self.rows: list[Row] = []
         self.notes = list(notes)
 
@@ -95,9 +98,10 @@ class Comparing:
         return float(self._run.branches * self._run.request.seeds * sum(allowed(self._run, method)))
 
     def _measure(self, method: Listed, searched: Searched) -> None:
+        native = self._run.subject.model.native
         for budget, candidate in searched.candidates.items():
             if method.kind == "stock" and isinstance(candidate, Sampler):
-                self._shifts.setdefault(method.name, {})[str(budget)] = shift_of(candidate)
+                self._shifts.setdefault(method.name, {})[str(budget)] = stock_grid_of(native, candidate)
             try:
                 measured = self._measurer.measure(candidate)
             except ValueError as error:

@@ -11,6 +11,7 @@ from schedules.search.newton import Descended
 from schedules.search.pacer import PacerSearch, sampler_of
 from schedules.stored_table import StoredTable
 from schedules.table import Table
+from workers.lab.native import artefact_sampler
 from workers.lab.searching.budget import baseline_errors, keep_better
 from workers.lab.searching.found import Found
 from workers.lab.searching.run import SearchRun
@@ -74,7 +75,7 @@ class LearnedSearch:
         """The table of the artefact that the search goes on from."""
         start = self._run.request.start
         entry = start.entry(steps) if start is not None else None
-        return None if start is None or entry is None else start.table(entry)
+        return None if start is None or entry is None else artefact_sampler(start, entry).table
 
     def _descended(self, steps: int, smaller: Table | None) -> Descended:
         begun = self._begun(steps)

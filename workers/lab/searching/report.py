@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from schedules.artefact import Entry, Schedule
-from schedules.search.method import Sampler
 from schedules.search.rollout import roll_out
 from workers.lab.model import Pixels
+from workers.lab.native import artefact_sampler
 from workers.lab.searching.run import SearchRun
 
 _INK, _ACCENT, _FAINT = "#222222", "#c2410c", "#9ca3af"
@@ -148,7 +148,7 @@ def _contact_sheet(run: SearchRun, schedule: Schedule) -> str:
     problem, target = run.held_out.problem.take(count), run.held_out.teacher.final[:count]
     lines = [("teacher", run.model.decode(target))]
     for entry in (entry for entry in schedule.entries if entry.steps in _SHOWN_BUDGETS):
-        final = roll_out(problem, Sampler(entry.sigma_array(), schedule.table(entry)).table).final
+        final = roll_out(problem, artefact_sampler(schedule, entry).table).final
         lines.append((f"{entry.steps} steps", run.model.decode(final)))
     sheet = _sheet(lines)
     return f'<figure><img alt="pictures" src="data:image/png;base64,{sheet}"></figure>'

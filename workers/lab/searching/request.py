@@ -9,23 +9,9 @@ from schedules.artefact import LEARNED, Schedule
 from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.search.oss import Cost
+from workers.lab.searching import baselines
 
 Measure = Literal["pixels", "latents"]
-
-BASELINES = ("uniform", "stock", "shift3", "karras", "beta")
-"""The grids that evidence compares with: uniform, the model's own at shift 1, SD3's shift, Karras and beta."""
-
-LEARNED_BASELINES = (
-    "euler uniform",
-    "euler shift3",
-    "ab2 shift2",
-    "ab2 shift3",
-    "dpmpp-2m shift2",
-    "dpmpp-2m shift3",
-    "unipc-2 shift2",
-    "unipc-2 shift3",
-)
-"""What learned coefficients are compared with: solvers on grids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +42,7 @@ class SearchRequest:
         batch: most rows in one call of the network.
         placement: search too at which rows guidance is evaluated, its cost counted in evaluations.
         start: what was found before, to go on from.
+        grids: names of those that baselines may be on; a flow's by default.
     """
 
     solver: str
@@ -76,12 +63,13 @@ class SearchRequest:
     free_start: bool = False
     measure: Measure = "pixels"
     log: bool = True
-    baselines: tuple[str, ...] = BASELINES
+    baselines: tuple[str, ...] = baselines.FLOW
     batch: int = 128
     # Searches are kept under the name of what they had before these.
     placement: bool = field(default=False, repr=False)
     start: Schedule | None = field(default=None, repr=False)
     smaller: str | None = field(default=None, repr=False)
+    grids: tuple[str, ...] = field(default=tuple(GRIDS), repr=False)
 
     def __post_init__(self) -> None:
         if self.solver not in (*SOLVERS, LEARNED):
@@ -141,9 +129,9 @@ class SearchRequest:
             ValueError: there is no such solver or grid.
         """
         solver, _, grid = name.rpartition(" ") if self.learned else (self.solver, " ", name)
-        if solver not in SOLVERS or grid not in GRIDS:
+        if solver not in SOLVERS or grid not in self.grids:
             form = "SOLVER GRID" if self.learned else "GRID"
-            raise ValueError(f"baselines: must be {form}, with a grid of {', '.join(GRIDS)}; {name!r} is not")
+            raise ValueError(f"baselines: must be {form}, with a grid of {', '.join(self.grids)}; {name!r} is not")
         return solver, grid
 
     def in_order(self) -> tuple[int, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from schedules.compile import compile_table
-from schedules.grids import GRIDS
 from schedules.search import refine
 from schedules.search.method import Sampler
 from schedules.search.newton import NewtonOptions
@@ -58,13 +56,13 @@ class SearchRun:
         return 2 if self.request.guidance_scale != 1.0 else 1
 
     def table(self, sigmas: FloatArray) -> Table:
-        """The solver's table."""
-        return compile_table(self.request.solver, sigmas, "flow")
+        """The solver's table on flow levels."""
+        return self.model.native.compiled_at(self.request.solver, sigmas)
 
     def baselines(self, steps: int) -> dict[str, Sampler]:
         """What a budget is compared with, by name."""
-        pairs = {name: self.request.baseline(name) for name in self.request.baselines}
-        return {name: Sampler.compiled(solver, GRIDS[grid](steps)) for name, (solver, grid) in pairs.items()}
+        native, pairs = self.model.native, {name: self.request.baseline(name) for name in self.request.baselines}
+        return {name: native.compiled(solver, native.grid(grid)(steps)) for name, (solver, grid) in pairs.items()}
 
     @property
     def subject(self) -> Subject:

@@ -64,9 +64,10 @@ def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
     for result in found.values():
         steps = len(result.sigmas) - 1
         run.meter.stage(f"evidence for {steps} steps", evidence_cost(run, steps))
-        table = StoredTable.of(result.sampler.table) if run.request.learned else None
+        sigmas, own = run.model.native.stored(result.sampler)
+        table = StoredTable.of(own) if run.request.learned else None
         evidence = evidences.of(result.sampler)
-        entries.append(Entry(steps=steps, sigmas=tuple(result.sigmas.tolist()), table=table, evidence=evidence))
+        entries.append(Entry(steps=steps, sigmas=tuple(sigmas.tolist()), table=table, evidence=evidence))
     return tuple(entries)
 
 
@@ -83,7 +84,8 @@ def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entr
         weights_sha256=model.weights_sha256,
         dtype=model.dtype,
         quantization=model.quantization,
-        prediction="flow",
+        prediction=model.native.prediction,
+        noise=model.native.noise,
         networks=_networks(run, entries),
         solver=request.solver,
         variant=variant,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from schedules.artefact import Schedule
+import numpy as np
+
+from schedules.artefact import Entry, Schedule
 from schedules.search.method import Sampler
 from schedules.search.moved import moved_cost
 from schedules.search.newton import looks
@@ -14,8 +17,9 @@ from schedules.search.pacer import sampler_of
 from schedules.search.splicing import descent, search_splice
 from schedules.splice import Splice
 from schedules.stored_table import StoredTable
-from schedules.table import Table
+from schedules.table import FloatArray, Table, common_rows
 from workers.lab.candidate import pack_all, unpack_all
+from workers.lab.native import artefact_sampler
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import Json
@@ -69,20 +73,25 @@ class Splicing:
         sampler = unpack_all(str(record["found"]))[wanted.steps]
         if not isinstance(sampler, Sampler):
             raise TypeError("a splice is no sampler: this is a bug")
+        sigmas, own = self._run.model.native.stored(sampler)
+        begun_own = self._schedule.table(self._entry(wanted.begun))
         return Splice(
             begun=wanted.begun,
             done=wanted.done,
             steps=wanted.steps,
-            sigmas=tuple(sampler.sigmas.tolist()),
-            table=StoredTable.of(sampler.table),
+            sigmas=tuple(sigmas.tolist()),
+            table=StoredTable.of(begun_as(own, begun_own, wanted.done)),
             evidence=self._evidences.of_itself(sampler),
         )
 
-    def _table(self, steps: int) -> Table:
+    def _entry(self, steps: int) -> Entry:
         entry = self._schedule.entry(steps)
         if entry is None:
             raise ValueError(f"splices: {self._schedule.model} has no schedule of {steps} steps")
-        return self._schedule.table(entry)
+        return entry
+
+    def _table(self, steps: int) -> Table:
+        return artefact_sampler(self._schedule, self._entry(steps)).table
 
     def _cost(self, wanted: Wanted) -> float:
         request, starts = self._run.request, 1 if wanted.done == 1 else 2
@@ -92,3 +101,24 @@ class Splicing:
         first, measured = options.rounds[:1], sum(min(each, request.seeds) for each in options.rounds)
         moved = (measured + (starts - 1) * sum(first)) * moved_cost(wanted.steps, wanted.done)
         return float(self._run.branches * (wanted.steps * rollouts + moved))
+
+
+def begun_as(table: Table, begun: Table, done: int) -> Table:
+    """A table with the first rows of another, to the last digit: those that a change of coordinates leaves rounded.
+
+    Args:
+        table: begins as the other does, but for rounding.
+        begun: the other.
+        done: how many rows.
+    """
+    if common_rows(table, begun) >= done:
+        return table
+    rows = table.X.copy()
+    rows[:done] = 0.0
+    rows[:done, : len(begun.base) + done] = begun.X[:done, : len(begun.base) + done]
+
+    def spliced(first: FloatArray, rest: FloatArray) -> FloatArray:
+        return np.concatenate([first[:done], rest[done:]])
+
+    t, c, w = spliced(begun.t, table.t), spliced(begun.c, table.c), spliced(begun.w, table.w)
+    return replace(table, t=t, c=c, w=w, X=rows)

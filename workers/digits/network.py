@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -102,9 +101,11 @@ def noise_schedule() -> VariancePreserving:
 
 def _mixture(times: Tensor, axes: int) -> tuple[Tensor, Tensor]:
     """The parts of the clean image and of the noise at training times, each shaped for pictures of so many axes."""
-    log_sigmas = noise_schedule().log_sigmas
-    at_times = np.interp(times.double().cpu().numpy(), np.arange(log_sigmas.size), log_sigmas)
-    log_sigma = torch.from_numpy(at_times).reshape(-1, *(1,) * (axes - 1))
+    known = torch.tensor(noise_schedule().log_sigmas, device=times.device)
+    exact = times.double().clamp(0, len(known) - 1)
+    before = exact.detach().long().clamp(max=len(known) - 2)
+    at_times = torch.lerp(known[before], known[before + 1], exact - before)
+    log_sigma = at_times.reshape(-1, *(1,) * (axes - 1))
     alpha, beta = torch.sigmoid(-2 * log_sigma).sqrt(), torch.sigmoid(2 * log_sigma).sqrt()
     return alpha.to(times), beta.to(times)
 

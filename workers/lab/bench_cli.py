@@ -57,6 +57,9 @@ def bench(
     batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
     fresh: Annotated[bool, typer.Option(help="Search and measure anew what is on disk.")] = False,
     json: Annotated[Path | None, typer.Option(help="The file to write.", show_default="out/bench-MODEL.json")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="A registry folder: what methods find is written there, to be served by its id.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="A picture to draw, .png or .svg.")] = None,
     data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
     searches: Annotated[Path, typer.Option(help="Where searches that others made are read.")] = _SEARCHES,
@@ -78,7 +81,9 @@ def bench(
     out, console = json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json", Console()
     with progress_bar(console) as progress:
         meter = Meter(progress)
-        comparing = Comparing(Comparison(subject, request, LabStore(data, searches), meter, fresh=fresh), chosen, notes)
+        comparing = Comparing(
+            Comparison(subject, request, LabStore(data, searches), meter, fresh=fresh), chosen, notes, keep
+        )
         for _ in comparing.each():
             write_rows(out, comparing.meta(), comparing.rows)
     title = f"{subject.model.name}, guidance {scale:g}, {seeds} held-out seeds from {seed_offset}"

@@ -74,7 +74,11 @@ class Native:
             solver: one of SOLVERS.
             sigmas: falling, shape (steps + 1,), float64.
         """
-        return self.sampler(sigmas, compile_table(solver, sigmas, self.prediction, self.schedule))
+        return self.sampler(sigmas, self.compile(solver, sigmas))
+
+    def compile(self, solver: str, sigmas: FloatArray) -> Table:
+        """The same over the network's own outputs."""
+        return compile_table(solver, sigmas, self.prediction, self.schedule)
 
     def compiled_at(self, solver: str, levels: FloatArray) -> Table:
         """The table of the same on flow levels, shape (steps + 1,), from 1 down."""

@@ -16,7 +16,7 @@ from schedules.artefact import Entry, Schedule, StoredTable, write
 from schedules.compile import SOLVERS, compile_table
 from schedules.evidence import Provenance, ValidFor
 from schedules.grids import shifted, uniform
-from schedules.registry import artefact_path
+from schedules.registry import Registry, artefact_path
 from schedules.search.analytic import gaussian_mixture, reference, trajectory
 from schedules.search.rollout import roll_out
 from workers.lab.cli import main
@@ -322,3 +322,35 @@ def test_the_exact_teacher_lies_on_the_true_path() -> None:
     torch.testing.assert_close(teacher.states[5], here.float(), atol=1e-5, rtol=1e-5)
     slope = ((before - after) / 2e-3).float()
     torch.testing.assert_close(teacher.velocities[5], slope, atol=2e-3, rtol=1e-2)
+
+
+def test_what_methods_find_is_kept_as_schedules_like_any_other(command: Command) -> None:
+    """Grids, stock solvers, published tables, searches and learned coefficients; not what no table can hold."""
+    keep = command.folder / "kept"
+    methods = "uniform,karras+dpmpp-2m,unipc-2,ays-sd1,boss,gits+dpmpp-2m,olss,gotta_go_fast,registry-euler"
+    registry = command.folder / "registry"
+    write(artefact("euler"), artefact_path(registry, "mixture-32", "euler"))
+    result = command(methods, f"--keep={keep}", f"--registry={registry}")
+    schedules = {each.solver_id: each for each in Registry.load(keep).schedules("mixture-32")}
+    assert schedules.keys() == {
+        "euler@uniform", "dpmpp-2m@karras", "unipc-2@stock", "dpmpp-2m@ays-sd1", "euler@boss", "dpmpp-2m@gits",
+        "learned@olss",
+    }  # fmt: skip
+    model = mixture_model()
+    problem = model.problem(seed_set(model.prompts, "held-out", 8, 0), guidance_scale=1.0, batch=8)
+    target = exact_teacher(problem, 20, 1).final
+    for solver_id, schedule in schedules.items():
+        entry = schedule.entry(4)
+        assert entry is not None
+        assert entry.evidence is not None
+        said = next(row for row in result.rows if row["steps"] == 4 and variant_row(row) == solver_id)
+        assert entry.evidence.psnr_db.mean == said["psnr_db"]
+        assert schedule.provenance.parameters["search_evaluations"] == said["search_evaluations"]
+        drawn = roll_out(problem, schedule.table(entry)).final
+        assert float((drawn - target).square().mean()) == pytest.approx(said["latent_mse"], rel=1e-4)
+
+
+def variant_row(row: Row) -> str:
+    """What the artefact of a row is called."""
+    name = "stock" if row["kind"] == "stock" else row["method"].partition("+")[0]
+    return f"{row['solver']}@{name}"

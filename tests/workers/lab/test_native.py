@@ -81,6 +81,19 @@ def _unwrapped(problem: SearchProblem, prompts: Sequence[str]) -> SearchProblem:
     return SearchProblem(problem.noise, epsilon_field(network, prompts), none, guidance_scale=problem.guidance_scale)
 
 
+def test_the_velocity_can_be_derived_by_the_times() -> None:
+    """What gradient searches of times need (LD3, S4S), against differences of the velocity itself."""
+    problem = digits_model().problem(SeedSet(0, tuple("0123456789")), guidance_scale=1.0, batch=64)
+    x, rows = problem.noise, torch.arange(10)
+    t = torch.linspace(150.3, 900.3, 10, requires_grad=True)
+    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad((weights * problem.conditional(x, t, rows)).sum(), t)
+    with torch.no_grad():
+        low, high = (weights * problem.conditional(x, t + nudge, rows) for nudge in (-0.2, 0.2))
+    wanted = (high - low).flatten(1).sum(1) / 0.4
+    torch.testing.assert_close(gradient, wanted, rtol=0.05, atol=0.02 * float(wanted.abs().max()))
+
+
 def test_a_splice_begins_as_what_it_goes_on_from_to_the_last_digit() -> None:
     begun = Sampler.compiled("ab2", shifted(4, 3.0)).table
     rounded = begun_as(Native("epsilon", BETAS).stored(Sampler.compiled("ab2", shifted(4, 3.0)))[1], begun, 2)

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import torch
 
+from schedules.artefact import write
+from schedules.registry import artefact_path
 from schedules.search.method import Sampler
 from schedules.table import FloatArray
+from workers.lab.comparing.artefacts import artefact_of
 from workers.lab.comparing.comparison import Comparison
 from workers.lab.comparing.listed import Listed
 from workers.lab.comparing.rows import Meta, Row, row
 from workers.lab.comparing.searched import Searched, allowed, expected, search
 from workers.lab.comparing.tabled import SHIFTS, stock_grid_of
+from workers.lab.figures import evidence_of
 from workers.lab.measuring import Measurer
 from workers.lab.revision import commit
 
@@ -33,13 +37,21 @@ _SHIFT_CHOICE = (
 class Comparing:
     """Runs methods one after another.
 
+    Args:
+        run: the comparison.
+        methods: in this order.
+        notes: what must be said from the beginning.
+        keep: a registry folder for what methods find; None keeps nothing.
+
     Attributes:
         rows: those that are done.
         notes: what could not be done, and why.
     """
 
-    def __init__(self, run: Comparison, methods: Sequence[Listed], notes: Sequence[str] = ()) -> None:
-        self._run, self._methods = run, methods
+    def __init__(
+        self, run: Comparison, methods: Sequence[Listed], notes: Sequence[str] = (), keep: Path | None = None
+    ) -> None:
+        self._run, self._methods, self._keep = run, methods, keep
         self._shifts: dict[str, dict[str, float | str]] = {}
         self.rows: list[Row] = []
         self.notes = list(notes)
@@ -99,6 +111,7 @@ class Comparing:
 
     def _measure(self, method: Listed, searched: Searched) -> None:
         native = self._run.subject.model.native
+        measured_at = list[int]()
         for budget, candidate in searched.candidates.items():
             if method.kind == "stock" and isinstance(candidate, Sampler):
                 self._shifts.setdefault(method.name, {})[str(budget)] = stock_grid_of(native, candidate)
@@ -108,6 +121,20 @@ class Comparing:
                 self.notes.append(f"{method.name} at {budget}: left out, {error}")
                 continue
             self.rows.append(row(method, searched, budget, measured, self._teacher_scores))
+            measured_at.append(budget)
+        if self._keep is not None:
+            self._write(method, searched, measured_at, self._keep)
+
+    def _write(self, method: Listed, searched: Searched, budgets: Sequence[int], folder: Path) -> None:
+        """Put what a method found into a registry folder, where that can be served."""
+        run = self._run
+        shown = {
+            budget: evidence_of(self._measurer, searched.candidates[budget], run.held_out, run.request.teacher_steps)
+            for budget in budgets
+        }
+        artefact = artefact_of(run, method, searched, shown)
+        if artefact is not None:
+            write(artefact, artefact_path(folder, artefact.model, artefact.solver, artefact.variant))
 
 
 def _hardware(device: torch.device) -> dict[str, object]:

@@ -91,9 +91,10 @@ async def take(
         picture=None if seen is None else seen.said(),
         leeway=leeway_of(request, gateway.settings.max_steps) if bound is None and seen is None else None,
     )
-    later = (msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))
+    jobs = [first, *(msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))]
+    jobs[:-1] = (msgspec.structs.replace(job, last=False) for job in jobs[:-1])
     unseen = () if seen is source else ("image",)
-    return Order(card, planned, (first, *later), None if seen is None else seen.files, request.branch_scale, unseen)
+    return Order(card, planned, tuple(jobs), None if seen is None else seen.files, request.branch_scale, unseen)
 
 
 def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Source | None) -> BudgetRequest:

@@ -64,7 +64,7 @@ class Metrics:
     job_e2e: Histogram
     """Labels: model. Seconds from submission to the finished image."""
     latency_ratio: Histogram
-    """Labels: model. The same, as a multiple of what the plan had predicted."""
+    """Labels: model. The same, as a multiple of what the plan had predicted; of a request's images the last."""
     job_queue: Histogram
     """Labels: model. Seconds from submission to claim."""
     stage: Histogram

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from pacer.errors import ErrorKind, PacerError
-from pacer.jobs.messages import Claim, Plan, Timings
+from pacer.jobs.messages import Claim, Job, Timings
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.metrics import Metrics, Stage
 from workers.image_file import encode_file, provenance
@@ -86,16 +86,20 @@ class Delivery:
         self._metrics.jobs.labels(self._model, "completed").inc()
         served = time.monotonic() - drawn.claim.claimed_s  # with the store's write, which the timings cannot hold
         self._metrics.job_e2e.labels(self._model).observe(timings.queue + served)
-        self._compare(timings.queue + served, drawn.claim.job.plan)
+        self._compare(timings.queue + served, drawn.claim.job)
         self._metrics.job_nfe.labels(self._model).observe(drawn.claim.job.plan.evaluations)
         self._observe("encode", drawn.encode_s)
         self._observe("denoise", drawn.denoise_s)
         self._observe("decode", drawn.decode_s)
 
-    def _compare(self, taken_s: float, plan: Plan) -> None:
-        """Hold what an image took against its plan; one that was planned anew says nothing of the first one."""
+    def _compare(self, taken_s: float, job: Job) -> None:
+        """Hold what an image took against its plan, which tells of the last of its request.
+
+        One that was planned anew says nothing of the first plan.
+        """
+        plan = job.plan
         predicted_s = (plan.predicted_seconds or 0.0) + (plan.predicted_wait_seconds or 0.0)
-        if predicted_s > 0 and plan.replanned is None:
+        if predicted_s > 0 and plan.replanned is None and job.last:
             self._metrics.latency_ratio.labels(self._model).observe(taken_s / predicted_s)
             self._on_ended(taken_s, predicted_s)
 

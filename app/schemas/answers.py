@@ -82,7 +82,7 @@ class ReplannedAnswer(BaseModel):
 
 
 class Latency(BaseModel):
-    """From arrival to the image, seconds."""
+    """From arrival to the image, the last of several, seconds."""
 
     p50: float = Field(description="half of such images take no more")
     p95: float = Field(description="95 of 100 take no more")
@@ -103,7 +103,8 @@ class PlanAnswer(BaseModel):
     sigmas: list[float]
     predicted_seconds: float | None = Field(description="service time of one image; null until a worker has measured")
     predicted_wait_seconds: float | None = Field(
-        description="what others add to it, as expected; null until a worker has measured"
+        description="what others add to it, and to the last of n images those before it, as expected; null until a "
+        "worker has measured"
     )
     predicted_latency: Latency | None = Field(
         description="both together, by how far images of late were off it; null until a worker has measured"

@@ -27,30 +27,33 @@ class Company:
     images: int
     overtakes: bool = False
 
-    def added_s(self, turns: int, rows: int) -> float:
+    def added_s(self, turns: int, rows: int, images: int = 1) -> float:
         """Seconds that an image takes beyond those that it would take alone, as expected.
 
         It joins a batch after half of a turn. As long as the others have turns left, which is their mean, it shares its
         own with as many of them as a call has room for; of what goes before it and is not drawn in those turns, it
         waits for the end; where it may overtake, only for those that find no room in its own turns. Who comes later is
-        not known.
+        not known. The last of several images has the others of its request for company.
 
         Args:
             turns: network calls of the image.
             rows: forwards in them together.
+            images: of its request.
         """
-        if not self.held:
+        siblings = (images - 1) * rows
+        held, ahead = self.held + siblings, self.ahead + siblings
+        if not held:
             return 0.0
         speed, each = self.speed, rows / turns
-        images = self.images / self.workers
-        left = self.held / self.workers / (images * each)
-        beside, shared = min(max(0.0, speed.rows - each), images * each), min(float(turns), left)
+        others = (self.images + images - 1) / self.workers
+        left = held / self.workers / (others * each)
+        beside, shared = min(max(0.0, speed.rows - each), others * each), min(float(turns), left)
         full_s = speed.turn_seconds + speed.rows * speed.row_seconds
-        begin_s = (speed.turn_seconds + beside * speed.row_seconds) / 2
-        waiting = max(0.0, self.ahead / self.workers - beside * shared)
-        if self.overtakes and images <= speed.rows:
-            waiting = min(waiting, (images * each - beside) * shared)
-        drawn_s = images * shared / left * (speed.encode_seconds + speed.decode_seconds)
+        begin_s = (speed.turn_seconds + beside * speed.row_seconds) / 2 if self.held else 0.0
+        waiting = max(0.0, ahead / self.workers - beside * shared)
+        if self.overtakes and others <= speed.rows:
+            waiting = min(waiting, (others * each - beside) * shared)
+        drawn_s = others * shared / left * (speed.encode_seconds + speed.decode_seconds)
         return begin_s + shared * beside * speed.row_seconds + waiting * full_s / speed.rows + drawn_s
 
     def turn_s(self, each: int) -> float:

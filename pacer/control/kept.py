@@ -30,4 +30,4 @@ def kept(plan: Plan, table: Table, forecast: Forecast | None, *, latency_s: floa
     if not limits.in_time(turns, plan.evaluations):
         what = f"{plan.steps} steps of schedule {plan.schedule!r}, as quoted,"
         raise too_late(limits, what, turns, plan.evaluations)
-    return replace(plan, **forecast.times(turns, plan.evaluations))
+    return replace(plan, **forecast.times(turns, plan.evaluations, images))

@@ -45,9 +45,15 @@ class Forecast:
         promise = None if due_s is None else load.promise(due_s, company, each=each)
         return cls(load.speed, company, promise, load.traffic)
 
-    def added_s(self, turns: int, rows: int) -> float:
-        """Seconds that others add to one image, as expected; arguments as for `service_s`."""
-        return 0.0 if self.company is None else self.company.added_s(turns, rows)
+    def added_s(self, turns: int, rows: int, images: int) -> float:
+        """Seconds that others, and the rest of its request's images, add to the last of these, as expected.
+
+        Args:
+            turns: network calls, one for each row of the table.
+            rows: forwards in them together.
+            images: of the request.
+        """
+        return 0.0 if self.company is None else self.company.added_s(turns, rows, images)
 
     def cap(self, steps: tuple[int, int], each: int, latency_s: float) -> float:
         """The most forwards that the traffic leaves an image; inf where nothing is known of others.
@@ -72,9 +78,9 @@ class Forecast:
         denoise = TurnCost(self.speed.turn_seconds, self.speed.row_seconds).seconds(turns, rows)
         return self.speed.encode_seconds + denoise + self.speed.decode_seconds + self.speed.deliver_seconds
 
-    def times(self, turns: int, rows: int) -> Times:
-        """What a plan tells of time; arguments as for `service_s`."""
-        return times_of(self.speed, self.service_s(turns, rows), self.added_s(turns, rows))
+    def times(self, turns: int, rows: int, images: int) -> Times:
+        """What a plan tells of time; arguments as for `added_s`."""
+        return times_of(self.speed, self.service_s(turns, rows), self.added_s(turns, rows, images))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,22 @@ class Limits:
         if known.service_s(turns, evaluations) > self.latency_s:
             return False
         return known.promise is None or known.promise.holds(turns, evaluations, self.images, spared=spared)
+
+    def alone_s(self, turns: int, evaluations: int) -> float:
+        """Seconds from arrival to the last of the images, were nobody else there; 0 where nobody measured.
+
+        Args:
+            turns: rows of the table.
+            evaluations: forwards of one image.
+        """
+        known = self.forecast
+        if known is None:
+            return 0.0
+        service_s = known.service_s(turns, evaluations)
+        if self.latency_s is None or known.promise is None:
+            return service_s
+        late_s, _ = known.promise.alone.late_s(turns, evaluations, self.images)
+        return max(service_s, self.latency_s + late_s)
 
     def late_s(self, turns: int, evaluations: int) -> float:
         """Seconds that the deadline would be missed by, or another's that was promised; at most 0 if neither is."""

@@ -66,7 +66,7 @@ def plan(
 def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast: Forecast | None) -> Plan:
     """A choice as it is quoted: what it takes, and what to expect for it."""
     evidence, turns = None if request.lora else choice.evidence, choice.table.evaluations_count
-    times = NO_TIMES if forecast is None else forecast.times(turns, evaluations)
+    times = NO_TIMES if forecast is None else forecast.times(turns, evaluations, request.images)
     return Plan(
         model=request.card.id,
         schedule=choice.name,

@@ -102,6 +102,11 @@ class Promise:
         self._shared = later is not None or own.forwards > 0
         self._held: dict[_Asked, float] = {}  # what is chosen was tried before, and left more to others then
 
+    @property
+    def alone(self) -> Promise:
+        """The same where nobody else is there."""
+        return Promise(self._speed, self._workers, 0.0, Demand(self._own.until_s, 0.0, 0.0, 0.0))
+
     def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
 

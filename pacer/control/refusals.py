@@ -39,13 +39,14 @@ def too_late(limits: Limits, what: str, turns: int, evaluations: int) -> PacerEr
     """The error where there is no time: at all, or for as long as others are before it."""
     if limits.forecast is None or limits.latency_s is None:
         raise ValueError(f"limits: they set no time, so nothing can be late, are {limits}; this is a bug")
-    service_s = limits.forecast.service_s(turns, evaluations)
-    wait_s = limits.forecast.added_s(turns, evaluations)
-    needs = f"{what} would take about {_ms(service_s)}"
-    if service_s > limits.latency_s:
+    forecast, alone_s = limits.forecast, limits.alone_s(turns, evaluations)
+    expected_s = forecast.service_s(turns, evaluations) + forecast.added_s(turns, evaluations, limits.images)
+    all_of_them = f" for n {limits.images}" if limits.images > 1 else ""
+    needs = f"{what} would take about {_ms(alone_s)}{all_of_them}"
+    if alone_s > limits.latency_s:
         return _refused(LATENCY, f"{needs}, the budget says {_ms(limits.latency_s)}")
-    if wait_s + service_s > limits.latency_s:
-        needs = f"{needs} after a wait of about {_ms(wait_s)}"
+    if expected_s > max(alone_s, limits.latency_s):
+        needs = f"{needs} after a wait of about {_ms(expected_s - alone_s)}"
     else:
         needs = f"{needs}, and with what others were promised by then it could not be relied on"
     late_s = limits.late_s(turns, evaluations)

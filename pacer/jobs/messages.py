@@ -83,9 +83,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kept_ssim: tuple[tuple[float, float], ...] = ()
     """The same of SSIM, where quality is no task score."""
     predicted_wait_seconds: float | None = None
-    """From arrival until a worker begins, None until one has measured."""
+    """What others add to it, and to the last of several images those before it; None until a worker has measured."""
     latency_seconds: tuple[float, float] | None = None
-    """From arrival to the image: what half of such images take at the most, and 95 of 100; None likewise."""
+    """From arrival to the last image: what half of such images take at the most, and 95 of 100; None likewise."""
     other_model: bool = False
     """Whether the schedule was optimised on another model or other weights, and runs because the caller allowed it."""
     interpolated: bool = False
@@ -154,6 +154,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of classifier-free guidance on top of a scale that the network takes as an input; 1 means none."""
     leeway: Leeway | None = None
     """What a worker may plan anew; None where it must keep to the plan."""
+    last: bool = True
+    """Whether it is the last of its request's images, which what the plan tells of time is for."""
 
     @property
     def model(self) -> str:

@@ -68,6 +68,12 @@ def test_n_images_have_rising_seeds(generate: Generate) -> None:
     assert len({image["id"] for image in answer["pacer"]["images"]}) == 3
 
 
+def test_what_n_images_are_told_of_time_is_for_the_last_of_them(generate: Generate, worker: StandInWorker) -> None:
+    facts = generate(n=3)["pacer"]
+    assert facts["predicted_wait_seconds"] > generate()["pacer"]["predicted_wait_seconds"]
+    assert [worker.claims[image["id"]].job.last for image in facts["images"]] == [False, False, True]
+
+
 def test_a_missing_seed_is_drawn_and_reported(generate: Generate) -> None:
     first, second = (generate(budget={"steps": 1}) for _ in range(2))
     assert first["pacer"]["seed"] != second["pacer"]["seed"]

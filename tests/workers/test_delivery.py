@@ -82,15 +82,19 @@ def test_a_picture_is_handed_in_with_its_timings_and_counted(hall: Hall) -> None
 
 
 def test_what_an_image_took_is_held_against_its_plan(hall: Hall) -> None:
-    told, untold, anew = hall.claims(3)
+    told, untold, anew, sibling = hall.claims(4)
 
     def planned(claim: Claim, **changes: object) -> Claim:
         plan = msgspec.structs.replace(claim.job.plan, **changes)
         return msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, plan=plan))
 
+    def of_several(claim: Claim) -> Claim:
+        return msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, last=False))
+
     hall.delivery.submit(drawn(planned(told, predicted_seconds=0.4, predicted_wait_seconds=0.1)))
     hall.delivery.submit(drawn(untold))
     hall.delivery.submit(drawn(planned(anew, predicted_seconds=0.4, replanned=(4, 1))))
+    hall.delivery.submit(drawn(of_several(planned(sibling, predicted_seconds=0.4))))
     hall.delivery.close()
     [(taken_s, predicted_s)] = hall.compared
     assert predicted_s == pytest.approx(0.5)

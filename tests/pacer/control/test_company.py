@@ -6,7 +6,10 @@ from statistics import median
 
 import pytest
 
+from pacer.control.budget_request import BudgetRequest
 from pacer.control.company import Company
+from pacer.control.limits import Forecast
+from pacer.control.simulation.asked import Asked
 from pacer.control.simulation.poisson import poisson_trace, read_shares
 from pacer.control.simulation.service import simulate_service
 from pacer.jobs.messages import WorkerSpeed
@@ -56,3 +59,15 @@ def test_latencies_are_predicted(budgets: str, per_s: float, most: float) -> Non
             predicted_s = (one.plan.predicted_seconds or 0.0) + (one.plan.predicted_wait_seconds or 0.0)
             off.append(abs(predicted_s - one.latency_s) / one.latency_s)
     assert median(off) <= most
+
+
+@pytest.mark.parametrize(("images", "workers"), [(1, 1), (4, 1), (10, 1), (10, 2), (24, 1)])
+def test_the_last_of_several_images_is_predicted_with_the_others_for_company(images: int, workers: int) -> None:
+    card, registry = load_card("shapes-64"), Registry.load(None)
+    speed = WorkerSpeed(0.009, 0.0068, 0.005, 0.008, 16, 0.005)
+    request = BudgetRequest(card=card, guidance_scale=1.5, width=64, height=64, steps=8)
+    trace = [Asked(0.0, request)] * images
+    last_s = max(one.latency_s or 0.0 for one in simulate_service(trace, registry, speed, workers, Settings()).outcomes)
+    told = Forecast(speed, Company(speed, workers, 0, 0, 0)).times(8, 16, images)
+    assert told["latency_seconds"] is not None
+    assert told["latency_seconds"][0] == pytest.approx(last_s, rel=0.25)

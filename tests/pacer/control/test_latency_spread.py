@@ -51,6 +51,6 @@ def test_what_is_long_past_is_forgotten() -> None:
 def test_a_forecast_tells_of_both_the_wait_and_the_service() -> None:
     speed = WorkerSpeed(0.1, 0.01, 0.2, 0.3, half_within=1.1, most_within=1.6)
     expected_s = Forecast(speed).service_s(4, 8)
-    assert Forecast(speed).times(4, 8)["latency_seconds"] == pytest.approx((1.1 * expected_s, 1.6 * expected_s))
+    assert Forecast(speed).times(4, 8, 1)["latency_seconds"] == pytest.approx((1.1 * expected_s, 1.6 * expected_s))
     told = times_of(speed, 1.0, 0.5)
     assert told["latency_seconds"] == pytest.approx((1.65, 2.4))

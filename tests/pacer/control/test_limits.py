@@ -206,6 +206,40 @@ def test_when_only_the_wait_is_in_the_way_it_says_when_to_come_back() -> None:
     assert error.retry_after_s == pytest.approx(0.35)
 
 
+N_OF_FOUR = {"images": 10, "min_steps": 4, "max_steps": 20}
+
+
+def test_what_several_images_take_alone_is_no_wait() -> None:
+    error = refused(latency_s=0.5, **N_OF_FOUR)
+    assert (error.kind, error.field, error.retry_after_s) == (INVALID, "budget.latency_ms", None)
+    assert "4 steps of solver 'euler', would take about 2463 ms for n 10, the budget says 500 ms" in error.detail
+    assert planned(latency_s=2.464, **N_OF_FOUR).steps == 4, "what it says suffices"
+    late = refused(latency_s=2.5, others=4, **N_OF_FOUR)
+    assert late.kind is LATE
+    assert late.retry_after_s is not None
+    assert late.retry_after_s > 0
+
+
+@given(
+    latency_s=st.floats(0.01, 2.0), images=st.integers(1, 10), steps=st.integers(1, 12), fixed=st.booleans(),
+)  # fmt: skip
+def test_on_idle_workers_nobody_is_told_to_come_again(
+    latency_s: float, images: int, steps: int, *, fixed: bool
+) -> None:
+    try:
+        planned(latency_s=latency_s, images=images, **({"steps": steps} if fixed else {"min_steps": steps}))
+    except PacerError as error:
+        assert error.kind is INVALID  # noqa: PT017 -- most are planned
+
+
+def test_a_plan_tells_of_the_last_of_its_images() -> None:
+    one, ten = planned(steps=8), planned(steps=8, images=10)
+    assert one.predicted_seconds == ten.predicted_seconds
+    assert one.predicted_wait_seconds == 0
+    assert ten.predicted_wait_seconds == pytest.approx(8 * 14 * 0.02 + 4 * 8 / 16 * 0.33 + 9 * 0.05)
+    assert ten.latency_seconds == pytest.approx((0.45 + ten.predicted_wait_seconds,) * 2)
+
+
 def test_a_distilled_model_keeps_to_its_native_steps() -> None:
     card = CARD.model_copy(update={"distilled": Distilled(native_steps=4)})
     assert planned(card=card, latency_s=60.0).steps == 4

@@ -52,13 +52,16 @@ def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> C
     reaching = [offer for offer in known if expected.reached(offer, limits)]
     if not reaching:
         measured = [(expected.choice(offer).evidence, offer.steps) for offer in known]
-        raise beyond_reach(limits, measured, elsewhere=_measured_scales(known))
-    cheapest = sorted(reaching, key=lambda offer: offer.evaluations)
-    for offer in cheapest:
+        failing = limits.failing(lambda floor: any(expected.reached(offer, floor) for offer in known))
+        raise beyond_reach(failing, measured, elsewhere=_measured_scales(known))
+    for offer in sorted(reaching, key=lambda offer: offer.evaluations):
         if offer.within(limits):
             return expected.choice(offer)
-    least = cheapest[0]
-    raise too_dear(limits, least.steps, least.turns, least.evaluations)
+    allowed = [offer for offer in known if offer.within(limits)]
+    failing = limits.failing(lambda floor: any(expected.reached(offer, floor) for offer in allowed))
+    keeping = (offer for offer in known if expected.reached(offer, failing))
+    least = min(keeping, key=lambda offer: offer.evaluations)
+    raise too_dear(failing, least.steps, least.turns, least.evaluations)
 
 
 def _measured_scales(known: tuple[Offer, ...]) -> list[float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from pacer.control.company import Company
 from pacer.control.latency_spread import Times, times_of
@@ -177,6 +178,15 @@ class Limits:
     def floored(self) -> bool:
         """Whether a least quality is set."""
         return self.psnr_db is not None or self.quality is not None
+
+    def failing(self, kept: Callable[[Limits], bool]) -> Limits:
+        """The same with the one floor that is not kept by itself; with both where only both together are not.
+
+        Args:
+            kept: whether limits with one floor are kept to.
+        """
+        alone = (replace(self, quality=None), replace(self, psnr_db=None))
+        return next((each for each in alone if each.floored and not kept(each)), self)
 
     def reached_by(self, evidence: Evidence | None) -> bool:
         """Whether what was measured reaches every floor."""

@@ -5,6 +5,7 @@ Pure functions over numbers: the registry and the measured speed come in, a plan
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from pacer.control.budget_request import BudgetRequest, check_bounds, check_guidance, invalid
@@ -122,9 +123,14 @@ def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_
         return from_grid(request, request.schedule, steps)
     if request.card.distilled:
         return from_grid(request, request.card.grid, steps)
+    unbounded = replace(limits, evaluations=None, latency_s=None)
+    named = replace(request, allow_interpolated=False)
     return (
         best_choice(request, limits, steps, registry)
         or nearest_choice(request, limits, steps, registry)
+        # What is beyond the bounds is refused by its own numbers: a grid of these steps takes no less.
+        or best_choice(request, unbounded, steps, registry)
+        or nearest_choice(named, unbounded, steps, registry)
         or from_grid(request, request.card.grid, steps)
     )
 
@@ -142,7 +148,8 @@ def _check_met(request: BudgetRequest, limits: Limits, choice: Choice, evaluatio
         allowed = f"{limits.steps[0]} to {limits.steps[1]} steps"
         raise invalid("budget.steps", f"{_named(choice)} are not within {allowed}")
     if not limits.reached_by(choice.evidence):
-        raise below_floor(limits, _named(choice), measured=choice.evidence is not None)
+        failing = limits.failing(lambda floor: floor.reached_by(choice.evidence))
+        raise below_floor(failing, _named(choice), measured=choice.evidence is not None)
 
 
 def _named(choice: Choice) -> str:

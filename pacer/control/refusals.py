@@ -83,6 +83,8 @@ def beyond_reach(
         elsewhere: other guidance scales, at which schedules at hand were measured.
     """
     field, floor = _floor(limits)
+    if limits.psnr_db is not None and limits.quality is not None:
+        return _refused(field, f"{floor} are each reached, by no schedule both")
     if limits.psnr_db is not None:
         shown = [(evidence.psnr_db_of(limits.kept_by), steps) for evidence, steps in held if evidence]
     else:
@@ -111,9 +113,10 @@ def below_floor(limits: Limits, what: str, *, measured: bool) -> PacerError:
 
 
 def _floor(limits: Limits) -> tuple[str, str]:
-    """The floor that is named first, and how it is said."""
+    """The field of the floor, of PSNR where there are both, and how it is said."""
     if limits.psnr_db is not None:
-        return PSNR, f"{limits.psnr_db:g} dB for {100 * limits.kept_by:g} of 100 pictures"
+        together = "" if limits.quality is None else f" and {QUALITY} {limits.quality:g}"
+        return PSNR, f"{limits.psnr_db:g} dB for {100 * limits.kept_by:g} of 100 pictures{together}"
     return QUALITY, f"{limits.quality:g}"
 
 

@@ -186,6 +186,16 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
             "min_psnr_db",
             "what 90 of 100 pictures reach was",
         ),
+        ({"min_psnr_db": 20, "min_quality": 0.99}, INVALID, "min_quality", "0.99 was not shown to be reached"),
+        ({"min_psnr_db": 99, "min_quality": 0.5}, INVALID, "min_psnr_db", "the most is 44, by 12 steps"),
+        ({"min_psnr_db": 22, "min_quality": 0.9, "max_steps": 6}, INVALID, "min_quality", "0.9 needs 10 steps"),
+        ({"min_psnr_db": 40, "min_quality": 0.82, "max_steps": 6}, INVALID, "min_psnr_db", "needs 10 steps"),
+        ({"min_psnr_db": 22, "min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "min_quality 0.9 needs"),
+        ({"min_psnr_db": 22, "min_quality": 0.9, "steps": 4}, INVALID, "min_quality", "shown to reach 0.9"),
+        ({"latency_s": 0.05, "steps": 8}, INVALID, "latency_ms", "8 steps of schedule 'shapes-64/ab2/8' under"),
+        ({"evaluations": 12, "steps": 8}, INVALID, "evaluations", "'shapes-64/ab2/8' under solver 'ab2' take 16 at"),
+        ({"evaluations": 12, "steps": 14}, INVALID, "evaluations", "'shapes-64/ab2/14' under solver 'ab2' take 28"),
+        ({"evaluations": 12, "steps": 30}, INVALID, "evaluations", "schedule 'shift3' under solver 'euler' take 60"),
         ({"kept_by": 0.9}, INVALID, "kept_by", "give min_psnr_db or min_quality"),
         ({"min_psnr_db": 30.0, "kept_by": 0.99}, INVALID, "kept_by", "must lie in 0.5 to 0.98, is 0.99"),
         ({"min_quality": 1.5}, INVALID, "min_quality", "at most 1, is 1.5"),
@@ -199,6 +209,14 @@ def test_contradictions_are_refused_with_the_numbers(
     error = refused(**fields)
     assert (error.kind, error.field) == (kind, f"budget.{field}")
     assert said in error.detail
+
+
+def test_two_floors_that_no_schedule_keeps_both_are_named_together() -> None:
+    """ab2 has the quality, euler the PSNR."""
+    registry = Registry.of([schedule("ab2", entry(8, 36.0, 0.9)), schedule("euler", entry(8, 50.0, 0.5))])
+    error = refused(registry=registry, min_psnr_db=45.0, min_quality=0.8)
+    assert (error.kind, error.field) == (INVALID, "budget.min_psnr_db")
+    assert "45 dB for 90 of 100 pictures and budget.min_quality 0.8 are each reached, by no schedule both" in str(error)
 
 
 def test_when_only_the_wait_is_in_the_way_it_says_when_to_come_back() -> None:

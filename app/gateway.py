@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 
 from pacer import models
@@ -36,7 +37,9 @@ class Gateway:
         Raises:
             PacerError: model_not_found.
         """
-        return models.choose(model, self.cards)
+        card = models.choose(model, self.cards)
+        structlog.contextvars.bind_contextvars(model=card.id)  # for the log, and the count of what is refused
+        return card
 
     async def submit(
         self,
@@ -58,6 +61,9 @@ class Gateway:
         )
         marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
         self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))
+        if jobs[0].leeway is not None:
+            for _ in jobs:
+                self.metrics.planned_steps.labels(plan.model).observe(plan.steps)
         if plan.predicted_quality_db is not None:
             for _ in jobs:
                 self.metrics.predicted_quality.labels(plan.model).observe(plan.predicted_quality_db[0])

@@ -6,6 +6,7 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -27,6 +28,17 @@ _NOT_RETRIED = frozenset(
     {ErrorKind.schedule_mismatch, ErrorKind.job_cancelled, ErrorKind.deadline_passed, ErrorKind.not_finite}
 )
 """The same request again would fail again; OpenAI's clients repeat every 409 and 5xx that does not forbid it."""
+
+_OF_JOBS = frozenset(
+    {
+        ErrorKind.job_cancelled,
+        ErrorKind.deadline_passed,
+        ErrorKind.worker_failed,
+        ErrorKind.not_finite,
+        ErrorKind.internal,
+    }
+)
+"""What befalls requests that were taken in: counted as jobs are."""
 
 
 class FieldProblem(BaseModel):
@@ -169,6 +181,9 @@ def request_id_of(request: Request) -> str | None:
 async def _on_pacer_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PacerError)  # noqa: S101  the handler is registered for nothing else
     request.state.refused = {"kind": error.kind.label, "detail": printable(error.detail)}
+    if request.method == "POST" and error.kind not in _OF_JOBS:
+        model = structlog.contextvars.get_contextvars().get("model", "other")
+        request.app.state.gateway.metrics.refused.labels(model, error.kind.label).inc()
     return answer(error, path=request.url.path, request_id=request_id_of(request))
 
 

@@ -16,6 +16,8 @@ and expose the whole list; each observes what it does itself, so that sums over 
     pacer_job_nfe                 histogram  worker, at finish
     pacer_out_of_memory_total     counter    worker
     pacer_schedule_used_total     counter    gateway, at submission
+    pacer_planned_steps           histogram  gateway, at submission
+    pacer_refused_total           counter    gateway, of requests that queue nothing
     pacer_queue_depth             gauge      gateway, read from the store at scrape
     pacer_predicted_quality_db    histogram  gateway, at submission
     pacer_build_info              gauge      both
@@ -50,6 +52,7 @@ STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0
 BATCH_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 EVALUATIONS = (1, 2, 4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100, 200)
 RATIO = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10)
+STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 100)
 QUALITY_DB = (10, 15, 17.5, 20, 22.5, 25, 27.5, 30, 32.5, 35, 40, 45, 50)
 # fmt: on
 
@@ -79,6 +82,10 @@ class Metrics:
     """Labels: model, stage (encode, denoise, decode). Calls made again in parts; each lowers the limit for its like."""
     schedule_used: Counter
     """Labels: schedule, solver, other_model and interpolated (true or false). Jobs submitted."""
+    planned_steps: Histogram
+    """Labels: model. Of jobs that leave their steps open under a deadline."""
+    refused: Counter
+    """Labels: model (a served one, or "other" where none is known), kind. Requests for images and quotes."""
     replanned: Counter
     """Labels: model, direction (more or fewer steps). Jobs that a worker planned anew."""
     queue_depth: Gauge
@@ -127,6 +134,8 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
             "other_model",
             "interpolated",
         ),
+        planned_steps=histogram("pacer_planned_steps", "Steps planned for jobs that leave them open.", STEPS),
+        refused=counter("pacer_refused_total", "Requests for images or quotes that were refused.", "model", "kind"),
         replanned=counter("pacer_replanned_total", "Jobs that a worker planned anew.", "model", "direction"),
         queue_depth=Gauge("pacer_queue_depth", "Jobs that wait, in the store.", ("model",), registry=registry),
         predicted_quality=histogram(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -49,11 +51,13 @@ def depths(answer: httpx2.Response) -> dict[str, float]:
     }
 
 
-def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
-    def count(name: str, **labels: str) -> float:
-        families = text_string_to_metric_families(client.get("/metrics").text)
-        return sum(s.value for family in families for s in family.samples if (s.name, s.labels) == (name, labels))
+def counted(client: httpx2.Client, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return sum(s.value for family in families for s in family.samples if (s.name, s.labels) == (name, labels))
 
+
+def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
+    count = partial(counted, client)
     unmarked = {"other_model": "false", "interpolated": "false"}
 
     def counts() -> list[float]:
@@ -69,6 +73,39 @@ def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
         states = {answer.json()["status"] for answer in pool.map(client.delete, [job.headers["location"]] * 8)}
     assert states == {"cancelled"}
     assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 97, 1]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "model", "kind"),
+    [
+        ("/v1/jobs", {"budget": {"latency_ms": 20}}, "shapes-64", "invalid_request"),
+        ("/v1/images/generations", {"schedule": "shapes-64/none/4"}, "shapes-64", "schedule_not_found"),
+        ("/v1/jobs", {"budget": {"steps": "four"}}, "other", "invalid_request"),
+        ("/v1/jobs", {"model": "nowhere"}, "other", "model_not_found"),
+        ("/v1/jobs", {"plan_id": "x"}, "other", "plan_not_binding"),
+    ],
+)
+def test_refusals_are_counted_by_kind(
+    client: httpx2.Client, route: str, body: dict[str, Any], model: str, kind: str
+) -> None:
+    def refused() -> float:
+        return counted(client, "pacer_refused_total", model=model, kind=kind)
+
+    before = refused()
+    assert client.post(route, json={"prompt": "a red circle", **body}).is_error
+    assert refused() == before + 1
+    assert client.get("/v1/jobs/none").is_error
+    assert counted(client, "pacer_refused_total", model="other", kind="job_not_found") == 0, "no request for an image"
+
+
+def test_steps_that_were_left_open_are_counted_as_planned(client: httpx2.Client) -> None:
+    def planned() -> list[float]:
+        return [counted(client, f"pacer_planned_steps_{part}", model="shapes-64") for part in ("sum", "count")]
+
+    before = planned()
+    for budget in ({"latency_ms": 9000, "min_steps": 2, "max_steps": 4}, {"steps": 6}):
+        client.delete(client.post("/v1/jobs", json={"prompt": SLOW_PROMPT, "budget": budget}).headers["location"])
+    assert [now - then for now, then in zip(planned(), before, strict=True)] == [4, 1]
 
 
 def test_without_a_store_it_lives_but_is_not_ready(settings: Settings, tmp_path: Path) -> None:

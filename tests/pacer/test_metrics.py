@@ -20,6 +20,8 @@ EXPECTED = {
     "pacer_replanned_total": {"model", "direction"},
     "pacer_out_of_memory_total": {"model", "stage"},
     "pacer_schedule_used_total": {"schedule", "solver", "other_model", "interpolated"},
+    "pacer_planned_steps": {"model"},
+    "pacer_refused_total": {"model", "kind"},
     "pacer_queue_depth": {"model"},
     "pacer_predicted_quality_db": {"model"},
     "pacer_build_info": {"component", "version", "python"},
@@ -36,6 +38,8 @@ def touched():
     made.jobs.labels("m", "completed").inc()
     made.schedule_used.labels("m/euler/4", "euler", "false", "false").inc()
     made.out_of_memory.labels("m", "denoise").inc()
+    made.refused.labels("m", "queue_full").inc()
+    made.planned_steps.labels("m").observe(8)
     made.queue_depth.labels("m").set(3)
     made.stage.labels("m", "encode").observe(0.1)
     for each in (made.job_e2e, made.latency_ratio, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):
@@ -68,7 +72,7 @@ def test_names_have_no_colons_and_durations_their_unit():
 
 
 def test_buckets_rise():
-    for name in ("JOB_SECONDS", "QUEUE_SECONDS", "STAGE_SECONDS", "STEP_SECONDS", "BATCH_ROWS", "EVALUATIONS"):
+    for name in ("JOB_SECONDS", "QUEUE_SECONDS", "STAGE_SECONDS", "STEP_SECONDS", "BATCH_ROWS", "EVALUATIONS", "STEPS"):
         assert all(a < b for a, b in pairwise(getattr(metrics, name))), name
     assert all(a < b for a, b in pairwise(metrics.QUALITY_DB))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,6 +31,8 @@ class Gateway:
     store: JobStore
     bound_plans: BoundPlans
     metrics: Metrics
+    again: Mapping[str, asyncio.Lock]
+    """By model: those whose plan was stale plan again one after the other."""
 
     def card(self, model: str | None) -> ModelCard:
         """The card of a model by its id; the first served one when no id is given.
@@ -47,17 +50,24 @@ class Gateway:
         picture: PictureFiles | None = None,
         owner: str = EVERYBODY,
         plan_id: str | None = None,
+        promises: int | None = None,
     ) -> None:
         """Queue all jobs of an owner's request, of one plan, or none; `picture` is what they start from.
 
-        A binding quote of this id is used up.
+        A binding quote of this id is used up; `promises` are those of the load that they were planned on.
 
         Raises:
             PacerError: queue_full, plan_not_binding or store_unavailable.
+            StaleLoadError: there are more promises by now.
         """
         plan = jobs[0].plan
         await self.store.submit(
-            jobs, predicted_s=plan.predicted_seconds, picture=picture, owner=owner, plan_id=plan_id or ""
+            jobs,
+            predicted_s=plan.predicted_seconds,
+            picture=picture,
+            owner=owner,
+            plan_id=plan_id or "",
+            promises=promises,
         )
         marks = (str(mark).lower() for mark in (plan.other_model, plan.interpolated))
         self.metrics.schedule_used.labels(plan.schedule, plan.solver, *marks).inc(len(jobs))

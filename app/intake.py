@@ -1,115 +1,40 @@
-"""From a validated body to planned jobs. Everything that can be refused is refused here, before the queue."""
+"""From a validated body to a plan. Everything that can be refused of a request itself is refused here."""
 
 from __future__ import annotations
 
 import re
-import secrets
-from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
-import msgspec
-
-from app.binding import check_picture, quoted_fields
 from app.gateway import Gateway
-from app.pictures import Source, sized
 from app.schemas.budget import Budget
-from app.schemas.requests import MAX_SEED, DrawFields, ImagesRequest, PlanFields
+from app.schemas.requests import ImagesRequest, PlanFields
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
 from pacer.control.inflow import inflow_of
-from pacer.control.kept import kept
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
-from pacer.control.replan import leeway_of
 from pacer.errors import ErrorKind, PacerError
-from pacer.jobs.bound_plans import BoundPlan
-from pacer.jobs.keys import new_job_id
-from pacer.jobs.messages import Job, Lora, PictureFiles, Plan, TableMessage
+from pacer.jobs.messages import Lora, Plan
 from pacer.jobs.owners import EVERYBODY
 from pacer.loras import choose
 from pacer.models import ModelCard, count_words
 from schedules.table import Table
 
-_RANDOM_SEED_BITS = 32
-"""Small enough for every JSON reader to hold exactly."""
-
 _SIZE = re.compile(r"([0-9]+)x([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a request comes to: jobs of one plan, seeds rising by one."""
+class Quoted(NamedTuple):
+    """A plan, and what it was made on.
 
-    card: ModelCard
-    plan: Plan
-    jobs: tuple[Job, ...]
-    files: PictureFiles | None = None
-    """Of the picture that they start from."""
-    branch_scale: float = 1.0
-    """Between a step's two evaluations; 1 where there is one."""
-    ignored: tuple[str, ...] = ()
-    """Fields that mean nothing in this plan: the image, where nothing of it is left at the start."""
-
-    @property
-    def seed(self) -> int:
-        """The first image's."""
-        return self.jobs[0].seed
-
-
-async def take(
-    fields: DrawFields,
-    gateway: Gateway,
-    *,
-    count: int = 1,
-    source: Source | None = None,
-    owner: str = EVERYBODY,
-) -> Order:
-    """Judge an owner's drawing request, plan it and write its jobs; `source` is the picture that they start from.
-
-    Raises:
-        PacerError: of the kind and field that is wrong; nothing was queued.
+    Attributes:
+        plan: what will be run.
+        table: of it.
+        promises: those of the load at that time; None where nothing is known of it.
     """
-    bound = None
-    if fields.plan_id is not None:
-        bound = await gateway.bound_plans.find(fields.plan_id, owner)
-        fields = quoted_fields(fields, bound, count)
-    card = gateway.card(fields.model)
-    check_words(fields.prompt, "prompt", gateway, card)
-    check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
-    seed = _seed(fields.seed, count)
-    request = replace(_request(fields, gateway, card, source), images=count, prompt=fields.prompt)
-    if bound is None:
-        planned, table = await quote(request, gateway, owner, draws=True)
-    else:
-        request = replace(request, latency_s=bound.latency_s)
-        planned, table = await _quoted(request, bound, gateway, owner)
-    packed = TableMessage.of(table)
-    seen = source if "image" in packed.base else None
-    first = _job(fields, request, planned, table=packed, seed=seed, embed=gateway.settings.embed_metadata)
-    first = msgspec.structs.replace(
-        first,
-        picture=None if seen is None else seen.said(),
-        leeway=leeway_of(request, gateway.settings.max_steps) if bound is None and seen is None else None,
-    )
-    jobs = [first, *(msgspec.structs.replace(first, id=new_job_id(card.id), seed=seed + i) for i in range(1, count))]
-    jobs[:-1] = (msgspec.structs.replace(job, last=False) for job in jobs[:-1])
-    unseen = () if seen is source else ("image",)
-    return Order(card, planned, tuple(jobs), None if seen is None else seen.files, request.branch_scale, unseen)
 
-
-def _request(fields: DrawFields, gateway: Gateway, card: ModelCard, source: Source | None) -> BudgetRequest:
-    if source is None:
-        return budget_request(fields, gateway)
-    entry = source.entry(sigmas_given=fields.sigmas is not None)
-    return replace(budget_request(sized(fields, source, card), gateway), picture=entry)
-
-
-async def _quoted(request: BudgetRequest, bound: BoundPlan, gateway: Gateway, owner: str) -> tuple[Plan, Table]:
-    check_picture(request.picture, bound)
-    load = await gateway.store.load(request.card.id, inflow_of(request, bound.plan.evaluations))
-    forecast = None if load is None else Forecast.of(load, bound.latency_s, owner, each=forwards(request.branch_scale))
-    table = bound.table.table()
-    return kept(bound.plan, table, forecast, latency_s=bound.latency_s, images=bound.images), table
+    plan: Plan
+    table: Table
+    promises: int | None = None
 
 
 def count_of(n: int | None, gateway: Gateway) -> int:
@@ -124,22 +49,20 @@ def count_of(n: int | None, gateway: Gateway) -> int:
     return n or 1
 
 
-async def quote(
-    request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY, *, draws: bool = False
-) -> tuple[Plan, Table]:
-    """The plan of an owner's request, predicted with what workers measured; `draws` where it is to be drawn now.
+async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY, *, comes: bool = False) -> Quoted:
+    """The plan of an owner's request, predicted with what workers measured; `comes` counts it as one to be drawn now.
 
     Raises:
         PacerError: the request is wrong, or store_unavailable.
     """
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
-    planned = _plan(request, gateway, None)
-    came = inflow_of(request, planned[0].evaluations) if draws else None
+    planned = Quoted(*_plan(request, gateway, None))
+    came = inflow_of(request, planned.plan.evaluations) if comes else None
     load = await gateway.store.load(request.card.id, came)
     if load is None:
         return planned
-    each = forwards(request.branch_scale)
-    return _plan(request, gateway, Forecast.of(load, request.latency_s, owner, each=each))
+    forecast = Forecast.of(load, request.latency_s, owner, each=forwards(request.branch_scale))
+    return Quoted(*_plan(request, gateway, forecast), load.promises)
 
 
 def _plan(request: BudgetRequest, gateway: Gateway, forecast: Forecast | None) -> tuple[Plan, Table]:
@@ -242,14 +165,6 @@ def _size(size: str | None, card: ModelCard) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _seed(seed: int | None, count: int) -> int:
-    if seed is None:
-        return secrets.randbits(_RANDOM_SEED_BITS)
-    if seed + count - 1 > MAX_SEED:
-        raise _invalid("seed", f"the last image's seed, seed + n - 1, must be at most {MAX_SEED}")
-    return seed
-
-
 def check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> None:
     """Refuse a text that is longer than the model reads.
 
@@ -262,28 +177,6 @@ def check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> Non
     words = count_words(text)
     if card.max_words is not None and words > card.max_words:
         raise _invalid(field, f"{card.id} reads at most {card.max_words} words, there are {words}")
-
-
-def _job(
-    fields: DrawFields, request: BudgetRequest, planned: Plan, *, table: TableMessage, seed: int, embed: bool
-) -> Job:
-    image_format = fields.output_format or "png"
-    return Job(
-        id=new_job_id(request.card.id),
-        prompt=fields.prompt,
-        negative_prompt=fields.negative_prompt or "",
-        seed=seed,
-        width=request.width,
-        height=request.height,
-        guidance_scale=request.guidance_scale,
-        true_cfg_scale=request.true_cfg_scale,
-        plan=planned,
-        table=table,
-        image_format=image_format,
-        compression=None if image_format == "png" else fields.output_compression,
-        embed_metadata=embed,
-        deadline_s=request.latency_s,
-    )
 
 
 def _invalid(field: str, detail: str) -> PacerError:

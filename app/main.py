@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -43,13 +44,15 @@ def create_app(settings: Settings) -> FastAPI:
     check_digests(settings.api_keys)
     client = connect_async(settings.redis_url)
     store = JobStore(client, settings)
+    cards = served(settings)
     gateway = Gateway(
         settings=settings,
-        cards=served(settings),
+        cards=cards,
         registry=Registry.load(settings.registry_dir),
         store=store,
         bound_plans=BoundPlans(client),
         metrics=make_metrics("gateway"),
+        again={model: asyncio.Lock() for model in cards},
     )
     app = FastAPI(
         title="Pacer",

@@ -10,10 +10,11 @@ import time
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from app.admission import Order, admit
 from app.auth import OwnerDep
 from app.body import StrictRoute
 from app.gateway import Gateway, GatewayDep
-from app.intake import Order, count_of, take
+from app.intake import count_of
 from app.pictures import Source
 from app.problems import describe
 from app.schemas.answers import PlanAnswer, TimingsAnswer
@@ -63,9 +64,7 @@ async def drawn(
     """Draw n images, from a picture if there is one, and wait for them."""
     count = count_of(body.n, gateway)
     _log_user(body.user)
-    order = await take(body, gateway, count=count, source=source, owner=owner)
-    await _require_worker(gateway, order.card.id)
-    await gateway.submit(order.jobs, order.files, owner, body.plan_id)
+    order = await admit(body, gateway, count=count, source=source, owner=owner, waits=True)
     ids = [job.id for job in order.jobs]
     try:
         statuses = await completed(gateway, ids, request, deadline_s=order.jobs[0].deadline_s)
@@ -81,12 +80,6 @@ async def drawn(
 def _log_user(user: str | None) -> None:
     if user is not None:
         structlog.contextvars.bind_contextvars(user=hashlib.sha256(user.encode()).hexdigest()[:16])
-
-
-async def _require_worker(gateway: Gateway, model: str) -> None:
-    """Whoever waits should not wait for a worker that is not there."""
-    if not await gateway.store.live_workers(model):
-        raise PacerError(ErrorKind.no_worker, f"no worker serves {model} now; POST /v1/jobs queues without waiting.")
 
 
 def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images: list[bytes]) -> ImagesAnswer:

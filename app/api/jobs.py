@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from app.admission import admit
 from app.auth import OwnerDep
 from app.body import PictureRoute
 from app.gateway import Gateway, GatewayDep
-from app.intake import take
 from app.pictures import source_of
 from app.problems import describe
 from app.schemas.answers import JobAccepted, JobAnswer, JobCancelled, JobError, JobEvent, PlanAnswer, TimingsAnswer
@@ -50,8 +50,7 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
 )
 async def submit(body: JobRequest, response: Response, gateway: GatewayDep, owner: OwnerDep) -> JobAccepted:
     """Queue one image and answer at once."""
-    order = await take(body, gateway, source=source_of(body, gateway.settings), owner=owner)
-    await gateway.submit(order.jobs, order.files, owner, body.plan_id)
+    order = await admit(body, gateway, source=source_of(body, gateway.settings), owner=owner)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(

@@ -41,7 +41,7 @@ async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> 
     check_words(body.prompt or "", "prompt", gateway, request.card)
     if body.strength is not None:
         request = replace(request, picture=PictureEntry(body.strength))
-    planned, table = await quote(request, gateway, owner)
+    planned, table, _ = await quote(request, gateway, owner)
     answer = QuoteAnswer(**PlanAnswer.of(planned).model_dump(), ignored=body.ignored())
     if body.bind_seconds is None:
         return answer

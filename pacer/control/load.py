@@ -30,6 +30,7 @@ class Load:
         owed: of the forwards among them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
         inflow: what comes in with a deadline, a second.
+        promises: jobs with a deadline that were ever taken in; what was planned on it is stale when there are more.
     """
 
     speed: WorkerSpeed
@@ -39,6 +40,7 @@ class Load:
     owed: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     inflow: Inflow = field(default_factory=Inflow)
+    promises: int = 0
 
     def ahead(self, due_s: float | None, owner: str | None = None) -> float:
         """Forwards of the network that go before a request's.

@@ -14,7 +14,7 @@ while different models may lie on different shards. The slug is part of the job 
     {q:S}:speeds      HASH    worker -> WorkerSpeed, msgpack
     {q:S}:bell        LIST    one token per new job, for workers that wait
     {q:S}:drain       LIST    busy-clock times at which the last jobs were finished, ms
-    {q:S}:clock       HASH    how long the queue stood empty, which the busy clock leaves out; what came in
+    {q:S}:clock       HASH    how long the queue stood empty, which the busy clock leaves out; what came; promises made
     {q:S}:work        HASH    when it is due, in slots of 100 ms -> forwards of the network still to be made, and jobs
     {q:S}:job:ID      HASH    a job: what is asked for, the picture it starts from, and how it stands
     {q:S}:ev:ID       STREAM  a job's events

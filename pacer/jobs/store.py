@@ -25,7 +25,7 @@ from pacer.jobs.told_load import ToldWorkers, told_load
 from pacer.settings import Settings
 
 _PING_S = 2.0
-_PLAN_GONE = 2
+_PLAN_GONE, _STALE = 2, 3
 _STATUS_FIELDS = (
     "state",
     "step",
@@ -40,6 +40,10 @@ _STATUS_FIELDS = (
     "format",
     "seed",
 )
+
+
+class StaleLoadError(Exception):
+    """More was promised since the load was read that a submission was planned on: it is to be planned again."""
 
 
 class JobStore:
@@ -63,6 +67,7 @@ class JobStore:
         picture: PictureFiles | None = None,
         owner: str = EVERYBODY,
         plan_id: str = "",
+        promises: int | None = None,
     ) -> None:
         """Take all jobs of a request into the queue, or none. The same jobs again change nothing.
 
@@ -72,9 +77,12 @@ class JobStore:
             picture: what each of them starts from; kept beside each until it ends.
             owner: who shares the workers with the other owners for them.
             plan_id: of the binding quote that they use up.
+            promises: those of the load that they were planned on, if that is to hold still; None for jobs that promise
+                nothing.
 
         Raises:
             PacerError: queue_full with retry_after_s; invalid_request when they could never fit; plan_not_binding.
+            StaleLoadError: there are more promises by now; nothing was queued.
         """
         keys = queue_keys(_one_model(jobs))
         limit = self._settings.queue_limit
@@ -84,13 +92,16 @@ class JobStore:
             )
         arguments = [part for job in jobs for part in self._arguments(job, predicted_s, owner)]
         files = b"" if picture is None else msgspec.msgpack.encode(picture)
+        counted = "" if promises is None else promises
         with store_errors():
             reply = await scripts.load("submit").run_async(
-                self._client, keys, *(limit, owner, plan_id, files), *arguments
+                self._client, keys, *(limit, owner, plan_id, files, counted), *arguments
             )
         accepted, *measured = cast("list[int]", reply)
         if accepted == _PLAN_GONE:
             raise not_binding("was used already, or its time is over")
+        if accepted == _STALE:
+            raise StaleLoadError
         if not accepted:
             raise _queue_full(len(jobs), limit, measured, predicted_s)
 

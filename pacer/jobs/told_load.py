@@ -12,7 +12,7 @@ from pacer.control.load import Load
 from pacer.control.work import Work
 from pacer.jobs.messages import WorkerSpeed
 
-ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[bytes]]
+ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[bytes], int]
 """The reply of workers.lua."""
 
 
@@ -23,13 +23,14 @@ def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
         told: by the store.
         weights: shares of owners.
     """
-    _, packed, now_ms, work, owed, inflow = told
+    _, packed, now_ms, work, owed, inflow, promises = told
     speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
     if not speeds:
         return None
     columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
     mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
-    return Load(mean, len(speeds), now_ms, Work.read(work, now_ms), _counts(owed), weights, Inflow(*map(float, inflow)))
+    counted, came = Work.read(work, now_ms), Inflow(*map(float, inflow))
+    return Load(mean, len(speeds), now_ms, counted, _counts(owed), weights, came, promises)
 
 
 def _counts(pairs: Sequence[bytes]) -> dict[str, int]:

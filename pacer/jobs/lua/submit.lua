@@ -1,14 +1,14 @@
 -- Takes all jobs of a request into the queue, or none.
--- ARGV: limit, owner, plan id ('' without one), what the jobs start from ('' for nothing), then of each job: id, spec, plan, format, seed, total,
--- work, cost, slack_ms, deadline_ms ('' without one)
+-- ARGV: limit, owner, plan id ('' without one), what the jobs start from ('' for nothing), how many promises there were when they were planned
+-- ('' where that is of no matter), then of each job: id, spec, plan, format, seed, total, work, cost, slack_ms, deadline_ms ('' without one)
 -- Reply: {1}, or {0, depth, departures, ms in which they departed, live workers} when the queue is full, or {2} when the plan is
--- there no more.
+-- there no more, or {3} when more was promised since they were planned.
 
 local FIELDS = 10
-local limit, owner, plan_id, picture = tonumber(ARGV[1]), unpack(ARGV, 2, 4)
-local count = (#ARGV - 4) / FIELDS
+local limit, owner, plan_id, picture, promises = tonumber(ARGV[1]), unpack(ARGV, 2, 5)
+local count = (#ARGV - 5) / FIELDS
 -- The same request again, after its reply was lost.
-if redis.call('EXISTS', JOB .. ARGV[5]) == 1 then return {1} end
+if redis.call('EXISTS', JOB .. ARGV[6]) == 1 then return {1} end
 
 if plan_id ~= '' and (redis.call('GET', PLAN .. plan_id) or '') == '' then return {2} end
 
@@ -26,10 +26,12 @@ if depth + count > limit and holds_its_share() then
   return {0, depth, departures, window, redis.call('ZCOUNT', WORKERS, NOW, '+inf')}
 end
 
+if promises ~= '' and promises ~= (redis.call('HGET', CLOCK, 'promises') or '0') then return {3} end
+
 if plan_id ~= '' then redis.call('SET', PLAN .. plan_id, '', 'KEEPTTL') end
 start_clock()
 adopt()
-for first = 5, #ARGV, FIELDS do
+for first = 6, #ARGV, FIELDS do
   local id, spec, plan, format, seed, total, work, cost, slack, deadline = unpack(ARGV, first, first + FIELDS - 1)
   local score = NOW + slack
   -- What has no deadline is due when its slack is used up, and kept apart: it promises nothing.
@@ -38,6 +40,7 @@ for first = 5, #ARGV, FIELDS do
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
     'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0,
     'owner', owner, 'cost', cost)
+  if deadline ~= '' then redis.call('HINCRBY', CLOCK, 'promises', 1) end
   set_left(id, work)
   if picture ~= '' then redis.call('HSET', JOB .. id, 'picture', picture) end
   enqueue(id, owner, score, deadline, work)

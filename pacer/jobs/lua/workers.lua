@@ -1,6 +1,7 @@
 -- Who is alive, what they measured, what is still to be done, and what comes in; the dead are forgotten.
 -- ARGV: what comes now with a deadline: images, of these open ones, forwards of the others; nothing where none does
--- Reply: {number alive, speeds, now, work, owed: owner and forwards in turn, what comes in a second, as ARGV}.
+-- Reply: {number alive, speeds, now, work, owed: owner and forwards in turn, what comes in a second, as ARGV,
+-- how many jobs with a deadline were ever taken in}.
 
 -- As inflow.py has them in seconds, for the simulation.
 local FADES_MS, FORGOTTEN, LEAST_MS = 8000, 3, 1000
@@ -44,4 +45,4 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. NOW)
   redis.call('HDEL', SPEEDS, worker)
 end
 return {redis.call('ZCARD', WORKERS), redis.call('HVALS', SPEEDS), NOW, work(),
-  redis.call('HGETALL', OWED), inflow()}
+  redis.call('HGETALL', OWED), inflow(), tonumber(redis.call('HGET', CLOCK, 'promises') or 0)}

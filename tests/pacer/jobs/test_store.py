@@ -10,7 +10,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect_async
 from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Progress, WorkerSpeed
-from pacer.jobs.store import JobStore
+from pacer.jobs.store import JobStore, StaleLoadError
 from pacer.settings import Settings
 
 
@@ -290,6 +290,28 @@ async def test_what_comes_in_while_others_are_there_is_counted_and_fades(store, 
             client.hincrby(clock, "came_since", elapsed_ms)
         client.hincrby(clock, "came_ms", -25_000)
         assert await rate(Inflow(2, 2, 0)) == pytest.approx((2, 2, 0), rel=0.01), "what came long ago is forgotten"
+
+
+async def test_what_was_planned_before_others_were_promised_something_is_stale(store, worker, make_job):
+    worker("a").beat([])
+    worker("a").publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+
+    async def promises() -> int:
+        return (await store.load("shapes-64")).promises
+
+    assert await promises() == 0
+    first, second = make_job(deadline_s=9.0), make_job(deadline_s=9.0)
+    await store.submit([first], predicted_s=0.1, promises=0)
+    with pytest.raises(StaleLoadError):
+        await store.submit([second], predicted_s=0.1, promises=0)
+    assert await store.depth("shapes-64") == 1
+    await store.submit([first], predicted_s=0.1, promises=0)  # again, after its reply was lost
+    assert await promises() == 1
+    await store.submit([make_job()], predicted_s=0.1)
+    await store.cancel(first.id)
+    assert await promises() == 1, "nothing else makes a reading stale"
+    await store.submit([second, make_job(deadline_s=9.0)], predicted_s=0.1, promises=1)
+    assert await promises() == 3
 
 
 async def test_a_worker_that_fell_silent_is_dead(store, worker):

@@ -45,7 +45,8 @@ class Picture:
 
     Attributes:
         data: the image file: PNG, unless output_format said otherwise.
-        facts: the service's account: schedule, evaluations, seconds, predicted quality, seed.
+        facts: the service's account: schedule, evaluations, seconds, predicted quality, seed; `latency_seconds` is what
+            the image took, `in_time` whether that was by its deadline.
     """
 
     data: bytes

@@ -101,6 +101,8 @@ def _answer(body: ImagesRequest, order: Order, statuses: list[JobStatus], images
             true_cfg_scale=first.true_cfg_scale,
             queue_seconds=max(fact.timings.queue for fact in facts),
             service_seconds=max(fact.timings.service for fact in facts),
+            latency_seconds=max(status.latency_s or 0.0 for status in statuses),
+            in_time=None if first.deadline_s is None else all(status.in_time for status in statuses),
             images=facts,
             ignored=sorted([*body.ignored(order.branch_scale), *order.ignored]),
         ),

@@ -138,6 +138,8 @@ def _answer(status: JobStatus) -> JobAnswer:
         plan=PlanAnswer.of(status.plan),
         submitted_ms=status.submitted_ms,
         finished_ms=status.finished_ms,
+        latency_seconds=status.latency_s,
+        in_time=status.in_time,
         timings=None if status.timings is None else TimingsAnswer.of(status.timings),
         error=_error(status),
         image=f"/v1/jobs/{status.id}/image" if status.status == "completed" else None,

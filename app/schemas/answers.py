@@ -211,6 +211,11 @@ class JobAnswer(BaseModel):
     plan: PlanAnswer
     submitted_ms: int = Field(description="store time, Unix epoch")
     finished_ms: int | None
+    latency_seconds: float | None = Field(description="measured, from arrival to the stored image; null without one")
+    in_time: bool | None = Field(
+        description="whether the image was stored by the deadline; null without a deadline, before the job has ended, "
+        "and where it was cancelled"
+    )
     timings: TimingsAnswer | None
     error: JobError | None
     image: str | None = Field(description="where the image lies, once there is one")

@@ -31,6 +31,10 @@ class PacerFacts(PlanAnswer):
     true_cfg_scale: float = Field(description="of what comes on top where the network takes guidance_scale; 1 is none")
     queue_seconds: float = Field(description="the longest wait among the images")
     service_seconds: float = Field(description="the longest service among the images")
+    latency_seconds: float = Field(description="measured, from arrival until the last image was stored")
+    in_time: bool | None = Field(
+        description="whether the last image was stored by the deadline; null without a deadline"
+    )
     images: list[ImageFacts]
     ignored: list[str] = Field(description="fields that were given and mean nothing in this request")
 

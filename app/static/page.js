@@ -165,7 +165,8 @@ async function showImage(status, seed) {
   image.hidden = false;
   $("blank").hidden = true;
   const { queue, service } = status.timings;
-  $("caption").textContent = `seed ${seed}, waited ${queue.toFixed(2)} s, drawn in ${service.toFixed(2)} s`;
+  const kept = { true: ", in time", false: ", late" }[status.in_time] ?? "";
+  $("caption").textContent = `seed ${seed}, waited ${queue.toFixed(2)} s, drawn in ${service.toFixed(2)} s${kept}`;
   if (status.plan.replanned) showPlan(status.plan);
   showCurve(shown.steps);
 }

@@ -239,6 +239,22 @@ class JobStatus(msgspec.Struct, frozen=True):
     error_detail: str | None
     image_format: ImageFormat
     seed: int
+    deadline_ms: int | None = None
+    """None without one."""
+
+    @property
+    def latency_s(self) -> float | None:
+        """Seconds from arrival to the stored image; None without one."""
+        if self.status != "completed" or self.finished_ms is None:
+            return None
+        return (self.finished_ms - self.submitted_ms) / 1000
+
+    @property
+    def in_time(self) -> bool | None:
+        """Whether its image was stored by the deadline; None without one, before it ended, and if it was cancelled."""
+        if self.deadline_ms is None or self.finished_ms is None or self.status == "cancelled":
+            return None
+        return self.status == "completed" and self.finished_ms <= self.deadline_ms
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ _STATUS_FIELDS = (
     "error_detail",
     "format",
     "seed",
+    "deadline_ms",
 )
 
 
@@ -275,7 +276,7 @@ def _status(job_id: str, fields: dict[str, bytes | None]) -> JobStatus:
         value = fields[name]
         return None if value is None else value.decode()
 
-    finished, timings = fields["finished_ms"], fields["timings"]
+    finished, timings, deadline = (fields[name] for name in ("finished_ms", "timings", "deadline_ms"))
     return JobStatus(
         id=job_id,
         status=cast("JobState", text("state")),
@@ -290,4 +291,5 @@ def _status(job_id: str, fields: dict[str, bytes | None]) -> JobStatus:
         error_detail=text("error_detail"),
         image_format=cast("ImageFormat", text("format")),
         seed=int(text("seed") or 0),
+        deadline_ms=int(deadline) if deadline else None,
     )

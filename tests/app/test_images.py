@@ -74,6 +74,13 @@ def test_what_n_images_are_told_of_time_is_for_the_last_of_them(generate: Genera
     assert [worker.claims[image["id"]].job.last for image in facts["images"]] == [False, False, True]
 
 
+def test_an_answer_tells_what_the_last_image_took_and_whether_that_was_in_time(generate: Generate) -> None:
+    facts = generate(n=2, budget={"steps": 2, "latency_ms": 9000})["pacer"]
+    assert facts["in_time"] is True
+    assert facts["queue_seconds"] <= facts["latency_seconds"] < 9
+    assert generate()["pacer"]["in_time"] is None
+
+
 def test_a_missing_seed_is_drawn_and_reported(generate: Generate) -> None:
     first, second = (generate(budget={"steps": 1}) for _ in range(2))
     assert first["pacer"]["seed"] != second["pacer"]["seed"]

@@ -60,6 +60,35 @@ def test_a_job_is_planned_queued_drawn_and_fetched(client: httpx2.Client) -> Non
     assert (image.headers["content-type"], image.content) == ("image/png", picture_of(77))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "budget", "in_time"),
+    [
+        ("a red circle", {"steps": 1}, None),
+        ("a red circle", {"steps": 1, "latency_ms": 10_000}, True),
+        (SLOW_PROMPT, {"steps": 1, "latency_ms": 300}, False),
+    ],
+)
+def test_a_job_tells_what_it_took_and_whether_that_was_in_time(
+    client: httpx2.Client, prompt: str, budget: dict[str, int], in_time: bool | None
+) -> None:
+    job = submit(client, prompt=prompt, budget=budget)
+    waiting = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (waiting["latency_seconds"], waiting["in_time"]) == (None, None) or waiting["status"] == "completed"
+    ended = until(client, job["id"], "completed")
+    assert ended["latency_seconds"] == pytest.approx((ended["finished_ms"] - ended["submitted_ms"]) / 1000)
+    assert (ended["latency_seconds"] > 0.3) == (prompt == SLOW_PROMPT)
+    assert ended["in_time"] is in_time
+
+
+def test_a_job_without_an_image_has_no_latency_and_is_not_in_time(client: httpx2.Client) -> None:
+    blocking = submit(client, prompt=SLOW_PROMPT, budget={"steps": 2})
+    until(client, blocking["id"], "running")
+    dropped, late = (submit(client, budget={"steps": 1, "latency_ms": 400}) for _ in range(2))
+    client.delete(f"/v1/jobs/{dropped['id']}")
+    ended = [until(client, job["id"], end) for job, end in ((dropped, "cancelled"), (late, "expired"))]
+    assert [(job["latency_seconds"], job["in_time"]) for job in ended] == [(None, None), (None, False)]
+
+
 def test_a_job_may_have_a_budget_in_evaluations(client: httpx2.Client) -> None:
     plan = submit(client, budget={"evaluations": 7})["plan"]
     assert (plan["schedule"], plan["steps"], plan["evaluations"]) == ("shapes-64/ab2@thrifty/6", 6, 7)

@@ -61,7 +61,8 @@ async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY
     load = await gateway.store.load(request.card.id, came)
     if load is None:
         return planned
-    forecast = Forecast.of(load, request.latency_s, owner, each=forwards(request.branch_scale))
+    slack_s = gateway.settings.best_effort_slack_s
+    forecast = Forecast.of(load, request.latency_s, owner, each=forwards(request.branch_scale), slack_s=slack_s)
     return Quoted(*_plan(request, gateway, forecast), load.promises)
 
 

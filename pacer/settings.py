@@ -71,7 +71,10 @@ class Settings(BaseSettings):
         default=120.0, gt=0, description="Seconds that /v1/images/generations waits for its images."
     )
     best_effort_slack_s: float = Field(
-        default=60.0, gt=0, description="Slack in seconds given to jobs without a deadline; orders them against others."
+        default=60.0,
+        gt=0,
+        description="Slack in seconds given to jobs without a deadline; orders them against others, and is the time in "
+        "which those with a range of steps are to be drawn.",
     )
     result_ttl_s: int = Field(default=3_600, ge=1, description="Seconds that a finished job and its image are kept.")
     lease_s: float = Field(

@@ -50,11 +50,21 @@ def inflow_of(request: BudgetRequest, evaluations: int) -> Inflow:
 
 def is_open(request: BudgetRequest) -> bool:
     """Whether it has a deadline, and takes fewer steps where there is no time for more."""
+    return request.latency_s is not None and _is_range(request)
+
+
+def yields(request: BudgetRequest) -> bool:
+    """Whether it has no deadline, and names the fewest steps that it takes in a crowd, and the most."""
+    named = request.min_steps is not None and request.max_steps is not None
+    return request.latency_s is None and named and _is_range(request)
+
+
+def _is_range(request: BudgetRequest) -> bool:
     by_id = request.schedule is not None and "/" in request.schedule
     named = by_id or request.steps is not None or request.sigmas is not None
     fixed = named or request.floored or request.card.distilled is not None
     least, most = request.min_steps or 1, request.max_steps or math.inf
-    return request.latency_s is not None and not fixed and least < most
+    return not fixed and least < most
 
 
 class InflowMeter:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pacer.control.company import Company
 from pacer.control.latency_spread import Times, times_of
 from pacer.control.load import Load
-from pacer.control.promise import Promise
+from pacer.control.promise import Demand, Promise
 from pacer.control.step_cap import Traffic
 from pacer.control.turns import TurnCost
 from pacer.jobs.messages import WorkerSpeed
@@ -23,7 +23,8 @@ class Forecast:
     Attributes:
         speed: what they measured.
         company: who is there beside it; None where nothing is known of others.
-        promise: what a request with a deadline may be promised; None where nothing is known of others.
+        promise: what a request with a deadline may be promised, or one without may hope for; None where nothing is
+            known of others.
         traffic: who comes, and who draws; None where nothing is known of others.
     """
 
@@ -33,7 +34,9 @@ class Forecast:
     traffic: Traffic | None = None
 
     @classmethod
-    def of(cls, load: Load, due_s: float | None, owner: str | None = None, *, each: int = 2) -> Forecast:
+    def of(
+        cls, load: Load, due_s: float | None, owner: str | None = None, *, each: int = 2, slack_s: float | None = None
+    ) -> Forecast:
         """For a request.
 
         Args:
@@ -41,9 +44,14 @@ class Forecast:
             due_s: seconds until it is due; None has no deadline.
             owner: whose it is.
             each: forwards of one image in a turn: 2 with guidance.
+            slack_s: seconds within which one without a deadline hopes for its images; None hopes for nothing.
         """
-        company = load.company(due_s, owner)
-        promise = None if due_s is None else load.promise(due_s, company, each=each)
+        company, promise = load.company(due_s, owner), None
+        if due_s is not None:
+            promise = load.promise(due_s, company, each=each)
+        elif slack_s is not None and company.held:
+            before = Demand(slack_s, company.ahead, float(company.images), 0.0)
+            promise = Promise(load.speed, load.workers, company.turn_s(each), before)
         return cls(load.speed, company, promise, load.traffic)
 
     def added_s(self, turns: int, rows: int, images: int) -> float:
@@ -142,6 +150,23 @@ class Limits:
         if known.service_s(turns, evaluations) > self.latency_s:
             return False
         return known.promise is None or known.promise.holds(turns, evaluations, self.images, spared=spared)
+
+    def yielding(self, each: int) -> Limits:
+        """The same, capped by what is left to a request without a deadline; with the least steps at the worst.
+
+        Args:
+            each: forwards of a step.
+        """
+        promise = None if self.forecast is None else self.forecast.promise
+        if promise is None:
+            return self
+        least, most = self.steps
+        hoped = (
+            steps
+            for steps in range(most, least, -1)
+            if promise.holds(steps, each * steps, self.images, spared=self._spared(steps))
+        )
+        return replace(self, cap=each * next(hoped, least))
 
     def alone_s(self, turns: int, evaluations: int) -> float:
         """Seconds from arrival to the last of the images, were nobody else there; 0 where nobody measured.

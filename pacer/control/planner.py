@@ -16,7 +16,7 @@ from pacer.control.entry_level import check_strength, from_picture
 from pacer.control.evaluations import forwards
 from pacer.control.figures import figures_of
 from pacer.control.held import best_choice, nearest_choice
-from pacer.control.inflow import is_open
+from pacer.control.inflow import is_open, yields
 from pacer.control.latency_spread import NO_TIMES
 from pacer.control.limits import Forecast, Limits
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
@@ -97,7 +97,7 @@ def _limits(
         most = max(least, _default(request.card, default_steps, max_steps))
     if forecast is not None and request.latency_s is not None and is_open(request):
         cap = forecast.cap((least, most), forwards(request.branch_scale), request.latency_s)
-    return Limits(
+    limits = Limits(
         steps=(least, most) if request.steps is None else (request.steps, request.steps),
         evaluations=request.evaluations,
         latency_s=request.latency_s,
@@ -109,6 +109,7 @@ def _limits(
         degrade_at=degrade_at,
         cap=cap,
     )
+    return limits.yielding(forwards(request.branch_scale)) if yields(request) else limits
 
 
 def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_steps: int, max_steps: int) -> Choice:

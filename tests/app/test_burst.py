@@ -114,3 +114,14 @@ def test_what_has_no_deadline_is_never_planned_again(clients: list[httpx2.Client
     post = posting(clients, [{"budget": {"steps": 8}}] * AT_ONCE)
     assert admitted(at_once(post), clients[0]) == AT_ONCE
     assert not stale
+
+
+def test_ranges_without_a_deadline_get_fewer_steps_in_a_crowd(still: Settings) -> None:
+    hurried = still.model_copy(update={"best_effort_slack_s": 6.0})
+    with serving(hurried) as url, httpx2.Client(base_url=url) as client:
+        post = posting([client], [{"budget": {"min_steps": 2, "max_steps": 12}}] * AT_ONCE)
+        answers = [post(place) for place in range(AT_ONCE)]
+        steps = [answer.json()["plan"]["steps"] for answer in answers]
+        assert admitted(answers, client) == AT_ONCE
+    assert (steps[0], steps[-1]) == (12, 2)
+    assert steps == sorted(steps, reverse=True)

@@ -145,7 +145,8 @@ class _Service:
     def _admit(self, place: int, asked: Asked) -> SimulatedJob:
         request, settings = asked.request, self._settings
         load = self._queue.load(self._speed, len(self._workers), asked.at_s, self._inflow(request))
-        forecast = Forecast.of(load, request.latency_s, each=forwards(request.branch_scale))
+        each, slack_s = forwards(request.branch_scale), settings.best_effort_slack_s
+        forecast = Forecast.of(load, request.latency_s, each=each, slack_s=slack_s)
         planned, table = self._plan(request, forecast)
         if self._queue.full:
             raise PacerError(ErrorKind.queue_full, f"{settings.queue_limit} jobs wait.")

@@ -137,6 +137,25 @@ def test_the_more_there_is_to_do_the_fewer_steps_beyond_the_least_are_given() ->
     assert under_load(3, min_steps=6, max_steps=6).steps == 6 > given[2], "what may have no fewer is not made to wait"
 
 
+def hoping(images: int, **fields: Any) -> int:
+    """Steps of a request without a deadline behind so many images of ten guided steps, a third of a minute of slack."""
+    at = slot_at(NOW_MS + 9_000, NOW_MS)
+    told = Load(SPEED, 1, NOW_MS, Work.of({f"b{at}": 20 * images, f"m{at}": images} if images else {}, NOW_MS))
+    request = BudgetRequest(card=CARD, guidance_scale=1.5, width=64, height=64, **fields)
+    forecast = Forecast.of(told, None, slack_s=20.0)
+    return plan(request, REGISTRY, forecast, default_steps=8, max_steps=50, degrade_at=0.5)[0].steps
+
+
+def test_a_range_of_steps_without_a_deadline_is_degraded_and_never_refused() -> None:
+    given = [hoping(images, min_steps=2, max_steps=12) for images in (0, 5, 15, 20, 30, 1000)]
+    assert given[:2] == [12, 12]
+    assert given == sorted(given, reverse=True)
+    assert 2 < given[3] < 12
+    assert given[-1] == 2
+    for fixed in ({"steps": 12}, {"min_steps": 12, "max_steps": 12}, {"max_steps": 12}, {"min_quality": 0.92}):
+        assert hoping(1000, **fixed) == 12
+
+
 def test_a_floor_of_quality_is_not_degraded() -> None:
     assert under_load(3, min_quality=0.85, max_steps=12).steps == under_load(0, min_quality=0.85, max_steps=12).steps
 

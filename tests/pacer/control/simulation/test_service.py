@@ -156,6 +156,18 @@ def test_under_load_those_who_allow_it_get_fewer_steps() -> None:
     assert busy.mean_steps < 0.8 * calm.mean_steps
 
 
+def test_a_crowd_without_deadlines_gets_fewer_steps_of_a_range_and_is_not_refused() -> None:
+    ranges = tuple(Asked(0.1 * place, request(min_steps=4, max_steps=20)) for place in range(200))
+    crowd, alone = run(ranges), run(ranges[:1])
+    assert [one.plan.steps for one in alone.outcomes if one.plan] == [20]
+    steps = [one.plan.steps for one in crowd.outcomes if one.plan]
+    assert (len(steps), steps[0]) == (200, 20)
+    assert min(steps) < 12
+    fixed = run(tuple(replace(asked, request=request(steps=20)) for asked in ranges))
+    last_s = [max(one.done_s or 0.0 for one in each.outcomes) for each in (crowd, fixed)]
+    assert last_s[0] < 0.75 * last_s[1]
+
+
 def test_who_cannot_be_in_time_is_refused_by_the_load_or_wrong_in_himself() -> None:
     crowd = tuple(Asked(0.0, request(steps=20, latency_s=1.0)) for _ in range(30))
     outcomes = run((*crowd, Asked(0.0, request(steps=20, latency_s=0.1)))).outcomes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from app.binding import check_picture, quoted_fields
+from app.binding import quoted_fields, quoted_source
 from app.gateway import Gateway
 from app.intake import Quoted, budget_request, check_words, quote
 from app.pictures import Source, sized
@@ -87,7 +87,7 @@ async def admit(
     fields: DrawFields,
     gateway: Gateway,
     *,
-    count: int = 1,
+    count: int | None = None,
     source: Source | None = None,
     owner: str = EVERYBODY,
     waits: bool = False,
@@ -97,7 +97,7 @@ async def admit(
     Args:
         fields: the validated body.
         gateway: that takes it in.
-        count: images.
+        count: images; None was not said, and is as many as were quoted, or one.
         source: the picture that they start from.
         owner: whose it is.
         waits: whether the caller waits for the images, which needs a worker that is there.
@@ -129,7 +129,7 @@ async def _queued(order: Order, asked: _Asked, gateway: Gateway) -> Order:
     return order
 
 
-async def _judged(fields: DrawFields, gateway: Gateway, count: int, source: Source | None, owner: str) -> _Asked:
+async def _judged(fields: DrawFields, gateway: Gateway, count: int | None, source: Source | None, owner: str) -> _Asked:
     bound = None
     if fields.plan_id is not None:
         bound = await gateway.bound_plans.find(fields.plan_id, owner)
@@ -137,11 +137,12 @@ async def _judged(fields: DrawFields, gateway: Gateway, count: int, source: Sour
     card = gateway.card(fields.model)
     check_words(fields.prompt, "prompt", gateway, card)
     check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
-    seed = _seed(fields.seed, count)
-    request = replace(_request(fields, gateway, card, source), images=count, prompt=fields.prompt)
+    images = count or (1 if bound is None else bound.images)
+    seed = _seed(fields.seed, images)
+    request = replace(_request(fields, gateway, card, source), images=images, prompt=fields.prompt)
     if bound is not None:
-        check_picture(request.picture, bound)
-        request = replace(request, latency_s=bound.latency_s)
+        source, picture = quoted_source(source, bound)
+        request = replace(request, picture=picture, latency_s=bound.latency_s)
     return _Asked(fields, request, seed, owner, bound, source)
 
 

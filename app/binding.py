@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from app.gateway import Gateway
+from app.pictures import Source
 from app.schemas.requests import DrawFields, ImagesRequest
 from pacer.control.budget_request import BudgetRequest, PictureEntry
 from pacer.errors import ErrorKind, PacerError
@@ -43,13 +45,14 @@ async def bind(
         images=request.images,
         latency_s=request.latency_s,
         strength=None if request.picture is None else request.picture.strength,
+        masked=request.picture is not None and request.picture.masked,
         prompt=request.prompt if planned.by_prompt else None,
     )
     return await gateway.bound_plans.keep(bound, seconds)
 
 
-def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
-    """The request with what was quoted filled in.
+def quoted_fields(fields: Fields, bound: BoundPlan, count: int | None) -> Fields:
+    """The request with what was quoted filled in; a count of None was not said.
 
     Raises:
         PacerError: plan_not_binding, where the request says something else, or plans anew.
@@ -72,7 +75,7 @@ def quoted_fields(fields: Fields, bound: BoundPlan, count: int) -> Fields:
     loras = {lora.name: lora.scale for lora in bound.plan.lora}
     if fields.lora is not None and named != loras:
         raise not_binding(f"was quoted for lora {_set(loras)}, not {_set(named)}")
-    if count != bound.images:
+    if count not in (None, bound.images):
         raise not_binding(f"was quoted for n {bound.images}, not {count}")
     return fields.model_copy(update=quoted)
 
@@ -81,18 +84,24 @@ def _set(loras: Mapping[str, float]) -> str:
     return ", ".join(f"{name} at {scale:g}" for name, scale in sorted(loras.items())) or "none"
 
 
-def check_picture(picture: PictureEntry | None, bound: BoundPlan) -> None:
-    """Refuse to start from a picture otherwise than was quoted.
+def quoted_source(source: Source | None, bound: BoundPlan) -> tuple[Source | None, PictureEntry | None]:
+    """The picture to start from, with the strength that was quoted filled in, and where it enters.
 
     Raises:
-        PacerError: plan_not_binding.
+        PacerError: plan_not_binding, where it was not quoted so.
     """
-    quoted = None if bound.strength is None else PictureEntry(bound.strength)
-    if picture != quoted:
-        raise not_binding(f"was quoted for {_entry(quoted)}, not for {_entry(picture)}")
+    quoted = None if bound.strength is None and not bound.masked else PictureEntry(bound.strength, bound.masked)
+    said = None
+    if source is not None:
+        source = replace(source, strength=bound.strength if source.strength is None else source.strength)
+        said = PictureEntry(source.strength, source.mask is not None)
+    if said != quoted:
+        raise not_binding(f"was quoted for {_entry(quoted)}, not for {_entry(said)}")
+    return source, quoted
 
 
 def _entry(picture: PictureEntry | None) -> str:
     if picture is None:
         return "drawing without an image"
-    return f"an image at strength {picture.strength:g}" + (" under a mask" if picture.masked else "")
+    at = "" if picture.strength is None else f" at strength {picture.strength:g}"
+    return f"an image{at}" + (" under a mask" if picture.masked else "")

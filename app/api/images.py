@@ -62,7 +62,7 @@ async def drawn(
     body: ImagesRequest, request: Request, gateway: Gateway, owner: str, source: Source | None = None
 ) -> ImagesAnswer | Response:
     """Draw n images, from a picture if there is one, and wait for them."""
-    count = count_of(body.n, gateway)
+    count = None if body.n is None else count_of(body.n, gateway)
     _log_user(body.user)
     order = await admit(body, gateway, count=count, source=source, owner=owner, waits=True)
     ids = [job.id for job in order.jobs]

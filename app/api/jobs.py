@@ -50,7 +50,7 @@ _MISSING = (ErrorKind.unauthorized, ErrorKind.job_not_found, ErrorKind.job_gone,
 )
 async def submit(body: JobRequest, response: Response, gateway: GatewayDep, owner: OwnerDep) -> JobAccepted:
     """Queue one image and answer at once."""
-    order = await admit(body, gateway, source=source_of(body, gateway.settings), owner=owner)
+    order = await admit(body, gateway, count=1, source=source_of(body, gateway.settings), owner=owner)
     job = order.jobs[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(

@@ -214,6 +214,7 @@ class PlanRequest(PlanFields):
         description="keep the quoted schedule for so long, for one request with the plan_id that is answered",
     )
     strength: Strength | None = None
+    masked: bool | None = Field(default=None, description="whether a mask will keep a part of the image")
 
     def ignored(self) -> list[str]:
         """The fields that were given and mean nothing in this request."""

@@ -28,6 +28,8 @@ class BoundPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strength: float | None
     """Of the picture to start from, None without one."""
     true_cfg_scale: float = 1.0
+    masked: bool = False
+    """Whether a part of the picture is kept."""
     prompt: str | None = None
     """That it was planned for, None where none was said."""
 

@@ -14,6 +14,7 @@ import pytest
 import redis
 from conftest import known_jobs, serving
 from PIL import Image
+from stand_in_worker import StandInWorker
 
 from pacer.jobs.connection import connect
 from pacer.settings import Settings
@@ -76,10 +77,12 @@ def test_it_is_for_as_many_images_as_were_quoted(client: httpx2.Client) -> None:
     body = {"prompt": PROMPT, "plan_id": plan_id}
     openai = client.post("/v1/images/generations", json={**body, "n": 3})
     assert (openai.status_code, openai.json()["error"]["code"]) == (409, "plan_not_binding")
-    drawn = client.post("/v1/images/generations", json={**body, "n": 2})
-    assert drawn.status_code == 200, drawn.text
-    assert len(drawn.json()["data"]) == 2
-    assert drawn.json()["pacer"]["steps"] == 4
+    again = bind(client, n=2)["plan_id"]
+    for fields in ({"n": 2}, {"plan_id": again}):
+        drawn = client.post("/v1/images/generations", json={**body, **fields})
+        assert drawn.status_code == 200, drawn.text
+        assert len(drawn.json()["data"]) == 2
+        assert drawn.json()["pacer"]["steps"] == 4
 
 
 def test_it_ends(client: httpx2.Client, store: redis.Redis) -> None:
@@ -117,17 +120,48 @@ def test_what_was_not_quoted_is_refused_and_leaves_the_plan_as_it_is(
     assert submit(client, plan_id, guidance_scale=2.0, size="64x64", model="shapes-64").status_code == 202
 
 
-def test_a_picture_is_part_of_the_quote(client: httpx2.Client) -> None:
+def picture(mode: str = "RGB") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (64, 64), (1, 2, 3)).save(file, "PNG")
-    image = base64.b64encode(file.getvalue()).decode()
+    Image.new(mode, (64, 64)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_is_part_of_the_quote(client: httpx2.Client) -> None:
+    image = base64.b64encode(picture()).decode()
     quoted = bind(client, strength=0.5)
     is_refused(submit(client, quoted["plan_id"]), "an image at strength 0.5, not for drawing without an image")
-    is_refused(submit(client, quoted["plan_id"], image=image), "not for an image at strength 0.8")
-    accepted = submit(client, quoted["plan_id"], image=image, strength=0.5)
-    assert accepted.status_code == 202, accepted.text
-    assert accepted.json()["plan"]["sigmas"] == quoted["sigmas"]
+    is_refused(submit(client, quoted["plan_id"], image=image, strength=0.8), "not for an image at strength 0.8")
+    is_refused(submit(client, quoted["plan_id"], image=image, mask=image), "not for an image at strength 0.5 under a")
+    for plan, said in ((quoted, {"strength": 0.5}), (bind(client, strength=0.5), {})):
+        accepted = submit(client, plan["plan_id"], image=image, **said)
+        assert accepted.status_code == 202, accepted.text
+        assert accepted.json()["plan"]["sigmas"] == quoted["sigmas"]
     is_refused(submit(client, bind(client)["plan_id"], image=image), "for drawing without an image")
+
+
+@pytest.mark.parametrize(
+    ("quoted_for", "said", "begins"),
+    [
+        ({}, {}, 1.0),
+        ({"strength": 0.6}, {}, 0.6),
+        ({"strength": 0.6}, {"strength": "0.6"}, 0.6),
+        ({"budget": None, "sigmas": [0.7, 0.4, 0.2, 0]}, {}, 0.7),
+    ],
+)
+def test_a_masked_edit_uses_a_quote(
+    client: httpx2.Client, worker: StandInWorker, quoted_for: dict[str, Any], said: dict[str, str], begins: float
+) -> None:
+    plan_id = bind(client, masked=True, **quoted_for)["plan_id"]
+    form = {"prompt": PROMPT, "plan_id": plan_id, **said}
+    image, mask = picture(), picture("RGBA")
+    unmasked = client.post("/v1/images/edits", data=form, files={"image": image})
+    assert (unmasked.status_code, unmasked.json()["error"]["code"]) == (409, "plan_not_binding")
+    drawn = client.post("/v1/images/edits", data=form, files={"image": image, "mask": mask})
+    assert drawn.status_code == 200, drawn.text
+    facts = drawn.json()["pacer"]
+    assert facts["sigmas"][0] == begins
+    table = worker.claims[facts["images"][0]["id"]].job.table
+    assert ("image" in table.base, bool(table.original)) == (True, True)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 61])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from workers.memory import is_out_of_memory
+
 EXIT_CODE = 75
 """Of a worker that lost its device: sysexits' EX_TEMPFAIL, start it again."""
 
@@ -22,7 +24,7 @@ class DeviceLostError(RuntimeError):
 
 def is_lost(error: Exception) -> bool:
     """Whether an error of the network means that the device's context is gone; too little memory does not."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return False
     # Some libraries under torch raise the plain kind.
     return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))

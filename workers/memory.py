@@ -21,13 +21,21 @@ _T = TypeVar("_T")
 
 _SHARE = 0.9  # of the memory that is free: allocators waste some
 _MOST_PROMPTS = 64
+_TOO_LITTLE = (
+    "can't allocate memory",  # the host
+    "error: out of memory",  # the driver, where memory was asked for past torch's allocator
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN and their like
+    "_ALLOCATION_FAILED",  # cuDNN from 9 on, of the device or the host
+)
 _MOST_PICTURES = 4
 """Most pictures of one call of the decoder, whose activations are larger than a network's: more gain little."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device, or the host, has too little memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _TOO_LITTLE)
 
 
 def rows_that_fit(*, few: tuple[int, int], more: tuple[int, int], free: int, most: int) -> int:

@@ -79,7 +79,8 @@ class Metrics:
     job_nfe: Histogram
     """Labels: model. Network evaluations of a finished job."""
     out_of_memory: Counter
-    """Labels: model, stage (encode, denoise, decode). Calls made again in parts; each lowers the limit for its like."""
+    """Labels: model, stage (encode, denoise, decode, seat). Calls made again in parts, and jobs given back; each lowers
+    the limit for its like."""
     schedule_used: Counter
     """Labels: schedule, solver, other_model and interpolated (true or false). Jobs submitted."""
     planned_steps: Histogram
@@ -124,7 +125,10 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         batch_size=histogram("pacer_batch_size", "Requests in one turn of the batch.", BATCH_ROWS),
         job_nfe=histogram("pacer_job_nfe", "Network evaluations of a finished job.", EVALUATIONS),
         out_of_memory=counter(
-            "pacer_out_of_memory_total", "Calls that ran out of memory and were split.", "model", "stage"
+            "pacer_out_of_memory_total",
+            "Calls split, and jobs given back, for lack of memory.",
+            "model",
+            "stage",
         ),
         schedule_used=counter(
             "pacer_schedule_used_total",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from workers.memory import is_out_of_memory
@@ -28,3 +30,17 @@ def is_lost(error: Exception) -> bool:
         return False
     # Some libraries under torch raise the plain kind.
     return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+
+
+def check_device(error: Exception, job_ids: Sequence[str]) -> None:
+    """Let an error pass that is some job's own.
+
+    Args:
+        error: what was raised.
+        job_ids: what was being computed.
+
+    Raises:
+        DeviceLostError: it is no one job's own.
+    """
+    if is_lost(error):
+        raise DeviceLostError(tuple(job_ids), error) from error

@@ -11,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 import msgspec
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from pacer.control.batcher import Batcher
@@ -26,44 +26,22 @@ from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
 from workers.decoding import SLICE, Decoded, decode
-from workers.device import DeviceLostError, is_lost
-from workers.families.base import Family, PictureError, hand_over_guidance
+from workers.device import check_device
+from workers.encoding import Encoded, Encoder
+from workers.families.base import Family, PictureError
+from workers.held import Company, Held
 from workers.lanes import open_lane
-from workers.loras import LoraError, Loras, LoraSet
-from workers.memory import Shape, Stage
+from workers.loras import LoraError, Loras
+from workers.memory import Stage, is_out_of_memory
 from workers.networks import Networks
-from workers.pictures import read_picture
-from workers.prompts import PromptCache
-from workers.runner import Runner, Spec
+from workers.runner import Runner
+from workers.seats import Seats
+from workers.slots import Histories
 from workers.speed import SpeedMeter
-from workers.turn import Drawn, Failed, Turn
+from workers.turn import Drawn, Failed, GivenBack, Turn
 
+_log = structlog.get_logger(__name__)
 _WAIT_S = 0.1  # longest wait for a lane, so that a stop is heard
-
-
-class _Company(NamedTuple):
-    """What is equal among the jobs that step together."""
-
-    shape: Shape
-    loras: LoraSet
-    alone: str | None  # a job that takes no other with it
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    claim: Claim
-    admitted_s: float
-    ends_s: float  # when its last step must be done, or its picture is worth nothing
-    loras: LoraSet = ()
-    encode_s: float = 0.0
-    stepping_s: float = 0.0  # when its prompt was encoded
-    step: int = 0
-
-
-class _Encoded(NamedTuple):
-    spec: Spec
-    loras: LoraSet
-    seconds: float
 
 
 class Engine:
@@ -82,6 +60,7 @@ class Engine:
         overlap: whether prompts are encoded and latents decoded beside the step loop.
         prompt_cache_bytes: most bytes of encoded prompts kept.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
+        longest: most evaluations of an image that memory is set aside for.
         loras: those that jobs may name; none by default.
         smaller: the model with another network in place of its own, by the name that rows of a schedule have for it.
 
@@ -105,26 +84,34 @@ class Engine:
         overlap: bool = False,
         prompt_cache_bytes: int = 2**28,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
+        longest: int = 100,
         loras: Loras | None = None,
         smaller: Mapping[str, Family] | None = None,
     ) -> None:
         self._networks = Networks(
-            family, smaller, max_rows=max_rows, invariant=batch_invariant, on_out_of_memory=on_out_of_memory
+            family,
+            smaller,
+            max_rows=max_rows,
+            invariant=batch_invariant,
+            on_out_of_memory=on_out_of_memory,
+            histories=Histories(slots, longest + 1),
         )
+        self._on_out_of_memory = on_out_of_memory
         self._family = self._networks.own
-        self._batch_invariant = batch_invariant
         self._loras = loras or Loras.none()
         self._runner = Runner(self._networks, slots, invariant=batch_invariant)
         self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
-        self._slots = slots
+        self._seats = Seats(slots)
         self._best_effort_slack_s = best_effort_slack_s
         self._last_attempt = max(2, last_attempt)
-        self._held: dict[str, _Held] = {}
-        self._prompts = PromptCache(prompt_cache_bytes)
-        self._encoder = open_lane("encode", family.device, beside=overlap)
-        self._decoder = open_lane("decode", family.device, beside=overlap)
-        self._encoding: deque[tuple[_Held, Future[_Encoded]]] = deque()
-        self._decoding: deque[tuple[list[_Held], Future[Decoded]]] = deque()
+        self._held: dict[str, Held] = {}
+        self._encoder = Encoder(
+            self._family, prompt_cache_bytes=prompt_cache_bytes, loras=self._loras, batch_invariant=batch_invariant
+        )
+        self._encode_lane = open_lane("encode", family.device, beside=overlap)
+        self._decode_lane = open_lane("decode", family.device, beside=overlap)
+        self._encoding: deque[tuple[Held, Future[Encoded]]] = deque()
+        self._decoding: deque[tuple[list[Held], Future[Decoded]]] = deque()
         self.speed = SpeedMeter(max_rows)
         self._stepped_s: float | None = None  # when the last turn ended, if it stepped
 
@@ -134,15 +121,25 @@ class Engine:
     @property
     def free(self) -> int:
         """Jobs that can still be admitted."""
-        return self._slots - len(self._held)
+        return max(0, self.seats - len(self._held))
+
+    @property
+    def seats(self) -> int:
+        """Jobs that are held at once; fewer once memory ran out for one."""
+        return self._seats.count
+
+    @property
+    def closed(self) -> bool:
+        """Whether no job is admitted before the last has left, so that memory is used anew."""
+        return self._seats.closed(len(self._held))
 
     def close(self) -> None:
         """Begin nothing more beside the step loop."""
-        self._encoder.close()
-        self._decoder.close()
+        self._encode_lane.close()
+        self._decode_lane.close()
 
     def _row_limit(self, company: Hashable) -> int:
-        if not isinstance(company, _Company):
+        if not isinstance(company, Company):
             raise TypeError(f"{company!r} is no company of jobs: this is a bug")
         return self._family.rows(company.shape)
 
@@ -159,12 +156,14 @@ class Engine:
         """The jobs held and the evaluations that each has behind it."""
         return tuple((held.claim, held.step) for held in self._held.values())
 
-    def admit(self, claim: Claim) -> Failed | None:
-        """Take a job in; says so where it is known already that it cannot be drawn at all."""
+    def admit(self, claim: Claim) -> Failed | GivenBack | None:
+        """Take a job in; says so where it is known already that it cannot be drawn at all, or not now."""
+        if not self._seats.has_one_for(len(self._held) + 1):
+            return GivenBack(claim)
         now_s = time.monotonic()
-        held = _Held(claim, now_s, math.inf if claim.job.deadline_s is None else self._steps_end_s(claim))
+        held = Held(claim, now_s, math.inf if claim.job.deadline_s is None else self._steps_end_s(claim))
         self._held[claim.job.id] = held
-        encoded = self._encoder.submit(partial(self._encode, claim))
+        encoded = self._encode_lane.submit(partial(self._encoder.encode, claim))
         if encoded.done():
             return self._seat(held, encoded)
         self._encoding.append((held, encoded))
@@ -181,48 +180,47 @@ class Engine:
         held.claim = msgspec.structs.replace(claim, job=held.claim.job)  # which may go on by a plan of its own by now
         return True
 
-    def _encode(self, claim: Claim) -> _Encoded:
-        started, job = time.monotonic(), claim.job
-        loras = self._find_loras(claim)
-        with self._loras.on(loras):
-            texts = [
-                self._prompts.encode(self._family, job.prompt, negative=False, loras=loras),
-                self._prompts.encode(self._family, job.negative_prompt, negative=True, loras=loras),
-            ]
-        (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale, job.true_cfg_scale)
-        shape = self._family.latent_shape(job.width, job.height)
-        picture = read_picture(claim, self._family, shape)
-        spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative, picture)
-        return _Encoded(spec, loras, time.monotonic() - started)
-
-    def _find_loras(self, claim: Claim) -> LoraSet:
-        if claim.job.plan.lora and any(claim.job.table.networks):
-            raise LoraError("lora: fits the model's own network alone, and this schedule has rows for a smaller one")
-        if claim.job.plan.lora and self._batch_invariant:
-            raise LoraError("lora: is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)")
-        return self._loras.find(claim.job.plan.lora)
-
-    def _seat(self, held: _Held, encoded: Future[_Encoded]) -> Failed | None:
+    def _seat(self, held: Held, encoded: Future[Encoded]) -> Failed | GivenBack | None:
         """Give an encoded job its slot."""
         job = held.claim.job
+        if not self._seats.has_one_for(len(self._held)):
+            return self._give_back(held)
         try:
             spec, held.loras, held.encode_s = encoded.result()
-            self._runner.admit(job.id, spec)
             with self._loras.on(held.loras):
                 self._networks.prepare(spec.shape, (spec.positive, spec.negative), spec.table.networks)
+            self._runner.admit(job.id, spec)
         except (TableError, PictureError, LoraError) as error:
             return self._fail(held, ErrorKind.invalid_request, str(error))
         except Exception as error:  # noqa: BLE001 -- one odd prompt must not end the worker for everybody
-            _check_device(error, [job.id])
+            check_device(error, [job.id])
+            if is_out_of_memory(error) and self._others_have_memory(encoded):
+                return self._take_fewer(held)
             return self._fail(held, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = self._steps_end_s(held.claim)
-        company = _Company(spec.shape, held.loras, None if held.claim.attempt < self._last_attempt else job.id)
+        company = Company(spec.shape, held.loras, None if held.claim.attempt < self._last_attempt else job.id)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
         if spec.picture is None and not held.loras:  # what is published is the time of a prompt alone
             self.speed.encoded(held.encode_s)
         return None
+
+    def _others_have_memory(self, encoded: Future[Encoded]) -> bool:
+        """Whether the last that was admitted may find memory where there are fewer seats."""
+        return len(self._held) > 1 or (self.seats > 1 and encoded.exception() is None)
+
+    def _take_fewer(self, held: Held) -> GivenBack:
+        """Give back a job for which memory ran out, and seat fewer from now on."""
+        self._seats.lower(len(self._held))
+        self._runner.lower(self.seats)
+        self._on_out_of_memory("seat")
+        _log.warning("out of memory; fewer jobs will be held", job=held.claim.job.id, seats=self.seats)
+        return self._give_back(held)
+
+    def _give_back(self, held: Held) -> GivenBack:
+        self.drop(held.claim.job.id)
+        return GivenBack(held.claim)
 
     def _steps_end_s(self, claim: Claim) -> float:
         """When its steps must be done, so that there is time for what follows them; time.monotonic()."""
@@ -239,7 +237,8 @@ class Engine:
             job: the same but for its plan and table.
 
         Returns:
-            Its claim; None where it does not step here, or the table begins otherwise or is not for it.
+            Its claim; None where it does not step here, or the table begins otherwise, is not for it, or is too long
+            for the memory there is.
         """
         held = self._held.get(job.id)
         if held is None or job.id not in self._batcher:
@@ -247,8 +246,10 @@ class Engine:
         table = job.table.table()
         try:
             self._runner.replan(job.id, table)
-        except TableError:
-            return None
+        except Exception as error:
+            if isinstance(error, TableError) or is_out_of_memory(error):
+                return None
+            raise
         self._batcher.replan(job.id, tuple(int(n) for n in table.forwards(self._runner.scale(job.id))))
         held.claim = msgspec.structs.replace(held.claim, job=job)
         return held.claim
@@ -276,6 +277,8 @@ class Engine:
         splits, mixes = self._networks.splits, self._runner.mixes([request.id for request in batch])
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
+        if batch:
+            self.speed.max_rows = self._row_limit(batch[0].key)
         self._stepped_s = started + seconds if batch else None
         if batch and splits == self._networks.splits and not mixes:  # the line is that of the model's own network
             self.speed.stepped(seconds, rows)
@@ -302,15 +305,15 @@ class Engine:
         if under_way:
             wait(cast("list[Future[object]]", under_way), timeout=_WAIT_S, return_when=FIRST_COMPLETED)
 
-    def _seat_encoded(self) -> list[Failed]:
-        failed = []
+    def _seat_encoded(self) -> list[Failed | GivenBack]:
+        ended = []
         while self._encoding and self._encoding[0][1].done():
             held, encoded = self._encoding.popleft()
-            if self._is_here(held) and (failure := self._seat(held, encoded)):
-                failed.append(failure)
-        return failed
+            if self._is_here(held) and (end := self._seat(held, encoded)):
+                ended.append(end)
+        return ended
 
-    def _is_here(self, held: _Held) -> bool:
+    def _is_here(self, held: Held) -> bool:
         """Whether a job was not dropped meanwhile."""
         return self._held.get(held.claim.job.id) is held
 
@@ -322,34 +325,36 @@ class Engine:
             with self._loras.on(self._held[job_ids[0]].loras):  # a batch has one set
                 overflowed = self._runner.step(job_ids)
         except Exception as error:  # noqa: BLE001 -- whatever a network raises must cost no more than its own request
-            _check_device(error, job_ids)
+            check_device(error, job_ids)
             if len(job_ids) > 1:
                 return [failure for job_id in job_ids for failure in self._step([job_id])]
             return [self._fail(self._held[job_ids[0]], ErrorKind.worker_failed, _told(error))]
         detail = "The network's output was not finite."
         return [self._fail(self._held[job_id], ErrorKind.not_finite, detail) for job_id in overflowed]
 
-    def _fail(self, held: _Held, kind: ErrorKind, detail: str) -> Failed:
+    def _fail(self, held: Held, kind: ErrorKind, detail: str) -> Failed:
         if self.drop(held.claim.job.id) is None:
             raise RuntimeError(f"job {held.claim.job.id} failed without being held: this is a bug")
         return Failed(held.claim, kind, detail)
 
     def _finish_stepping(self, job_ids: Sequence[str]) -> list[Failed]:
         """Send the latents of finished requests to be decoded, and free their slots."""
-        failed = []
-        for start in range(0, len(job_ids), SLICE):
-            part = job_ids[start : start + SLICE]
-            try:
-                latents = self._runner.results(part)
-            except Exception as error:  # noqa: BLE001 -- as in _step
-                _check_device(error, part)
-                failed += [self._fail(self._held[job_id], ErrorKind.worker_failed, _told(error)) for job_id in part]
-                continue
-            for job_id in part:
-                self._runner.release(job_id)
-            decoded = self._decoder.submit(partial(decode, self._family, latents))
-            self._decoding.append(([self._held[job_id] for job_id in part], decoded))
-        return failed
+        slices = (job_ids[start : start + SLICE] for start in range(0, len(job_ids), SLICE))
+        return [failure for part in slices for failure in self._finish_slice(part)]
+
+    def _finish_slice(self, job_ids: Sequence[str]) -> list[Failed]:
+        try:
+            latents = self._runner.results(job_ids)
+        except Exception as error:  # noqa: BLE001 -- as in _step
+            check_device(error, job_ids)
+            if len(job_ids) > 1:
+                return [failure for job_id in job_ids for failure in self._finish_slice([job_id])]
+            return [self._fail(self._held[job_ids[0]], ErrorKind.worker_failed, _told(error))]
+        for job_id in job_ids:
+            self._runner.release(job_id)
+        decoded = self._decode_lane.submit(partial(decode, self._family, latents))
+        self._decoding.append(([self._held[job_id] for job_id in job_ids], decoded))
+        return []
 
     def _collect(self) -> list[Drawn | Failed]:
         """What the decoder has done, in the order in which it was asked."""
@@ -365,14 +370,14 @@ class Engine:
             ]
         return ended
 
-    def _result(self, slice_: Sequence[_Held], future: Future[Decoded]) -> Decoded:
+    def _result(self, slice_: Sequence[Held], future: Future[Decoded]) -> Decoded:
         try:
             return future.result()
         except Exception as error:
-            _check_device(error, [held.claim.job.id for held in slice_])
+            check_device(error, [held.claim.job.id for held in slice_])
             raise
 
-    def _end(self, held: _Held, picture: NDArray[np.uint8] | Exception | None, decoded: Decoded) -> Drawn | Failed:
+    def _end(self, held: Held, picture: NDArray[np.uint8] | Exception | None, decoded: Decoded) -> Drawn | Failed:
         if picture is None:
             return self._fail(held, ErrorKind.not_finite, "The last sample was not finite.")
         if isinstance(picture, Exception):
@@ -380,12 +385,6 @@ class Engine:
         del self._held[held.claim.job.id]
         denoise_s = decoded.started_s - held.stepping_s
         return Drawn(held.claim, picture, held.encode_s, denoise_s, decoded.seconds)
-
-
-def _check_device(error: Exception, job_ids: Sequence[str]) -> None:
-    """Raise DeviceLostError where an error is no one job's own."""
-    if is_lost(error):
-        raise DeviceLostError(tuple(job_ids), error) from error
 
 
 def _told(error: Exception) -> str:

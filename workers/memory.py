@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from workers.families.base import Conditioning, Family, encode_image
+from workers.families.base import Conditioning, Family, ReadsPictures, encode_image
+from workers.slots import NO_HISTORIES, Histories
 
 _log = structlog.get_logger(__name__)
 
 Shape = tuple[int, ...]
-Stage = Literal["encode", "denoise", "decode"]
+Stage = Literal["encode", "denoise", "decode", "seat"]
 _T = TypeVar("_T")
 
 _SHARE = 0.9  # of the memory that is free: allocators waste some
@@ -65,14 +66,20 @@ class BoundedFamily:
         family: the model.
         most_rows: most rows of one network call, however much memory there is.
         on_out_of_memory: told the stage of each call that ran out of memory.
+        histories: what must fit beside the calls; none by default.
     """
 
     def __init__(
-        self, family: Family, most_rows: int, on_out_of_memory: Callable[[Stage], None] = lambda _stage: None
+        self,
+        family: Family,
+        most_rows: int,
+        on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
+        histories: Histories = NO_HISTORIES,
     ) -> None:
         self._family = family
         self._most_rows = most_rows
         self._on_out_of_memory = on_out_of_memory
+        self._histories = histories
         self._limits: dict[tuple[Stage, Shape], int] = {}
         self.splits = 0
         """Calls that ran out of memory until now."""
@@ -83,12 +90,15 @@ class BoundedFamily:
         return self._limits.get(("denoise", shape), self._most_rows)
 
     def prepare(self, shape: Shape, texts: Sequence[Conditioning]) -> None:
-        """Measure the memory of two calls for a latent shape, once, where the device can say what they take."""
+        """Measure the memory of two calls for a latent shape, once, where the device can say what they take.
+
+        To be called before there is a pool of histories for it.
+        """
         if self.device.type != "cuda" or ("denoise", shape) in self._limits:
             return
         few, more = 1, max(2, min(4, self._most_rows))
-        taken = [self._bytes(shape, rows, texts[0]) for rows in (few, more)]
-        free = _free_bytes(self.device) - self._decoding_bytes(shape)
+        taken = [self._bytes(shape, rows, texts[0]) + rows * self._histories.row_bytes(shape) for rows in (few, more)]
+        free = _free_bytes(self.device) - self._pictures_bytes(shape) - self._histories.pool_bytes(shape)
         limit = rows_that_fit(few=(few, taken[0]), more=(more, taken[1]), free=free, most=self._most_rows)
         # A call of the measurement may have run out of memory itself, and set a lower one.
         self._limits["denoise", shape] = min(limit, self.rows(shape))
@@ -98,8 +108,14 @@ class BoundedFamily:
         x, t = torch.zeros((rows, *shape), device=self.device), torch.ones(rows, device=self.device)
         return _peak_bytes(self.device, lambda: self.denoise(x, t, [conditioning] * rows))
 
-    def _decoding_bytes(self, shape: Shape) -> int:
-        return _peak_bytes(self.device, lambda: self.decode(torch.zeros((_MOST_PICTURES, *shape), device=self.device)))
+    def _pictures_bytes(self, shape: Shape) -> int:
+        """Of a slice being decoded and a picture being encoded, as there may be both beside a step."""
+        decoded: list[UInt8[np.ndarray, "height width 3"]] = []
+        latents = torch.zeros((_MOST_PICTURES, *shape), device=self.device)
+        decoding = _peak_bytes(self.device, lambda: decoded.extend(self.decode(latents)))
+        if not isinstance(self._family, ReadsPictures):
+            return decoding
+        return decoding + _peak_bytes(self.device, lambda: self.encode_image(decoded[0], torch.Generator("cpu")))
 
     def latent_shape(self, width: int, height: int) -> Shape:
         """As the family says."""

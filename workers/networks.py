@@ -20,6 +20,7 @@ from workers.caching_hooks import refuse_caching_hooks
 from workers.families.base import Conditioning, Family
 from workers.invariance import InvariantFamily
 from workers.memory import BoundedFamily, Shape, Stage
+from workers.slots import NO_HISTORIES, Histories
 
 
 class Networks:
@@ -32,6 +33,7 @@ class Networks:
         max_rows: most rows of one call, where there is memory for them.
         invariant: whether a row's bits must not depend on what else is in the batch.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
+        histories: what must fit into memory beside the calls; none by default.
 
     Raises:
         CachingHookError: one of the networks reuses activations between calls.
@@ -45,11 +47,14 @@ class Networks:
         max_rows: int,
         invariant: bool = False,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
+        histories: Histories = NO_HISTORIES,
     ) -> None:
         families = {OWN: own, **(smaller or {})}
         for family in families.values():
             refuse_caching_hooks(family)
-        bounded = {name: BoundedFamily(family, max_rows, on_out_of_memory) for name, family in families.items()}
+        bounded = {
+            name: BoundedFamily(family, max_rows, on_out_of_memory, histories) for name, family in families.items()
+        }
         self._bounded = tuple(bounded.values())
         self._families = tuple(InvariantFamily(each) if invariant else each for each in self._bounded)
         self._places = {name: place for place, name in enumerate(bounded)}
@@ -68,14 +73,22 @@ class Networks:
         Raises:
             TableError: it names one that is not here.
         """
-        missing = sorted(set(table.networks) - self._places.keys())
+        self._require(table.networks)
+        return np.array([self._places[table.network(row)] for row in range(table.evaluations_count)], dtype=np.int64)
+
+    def _require(self, names: Iterable[str]) -> None:
+        missing = sorted(set(names) - self._places.keys())
         if missing:
             known = ", ".join(name for name in self._places if name != OWN) or "none"
             raise TableError(f"networks: this worker has no {missing[0]!r}; its smaller networks: {known}")
-        return np.array([self._places[table.network(row)] for row in range(table.evaluations_count)], dtype=np.int64)
 
     def prepare(self, shape: Shape, texts: Sequence[Conditioning], names: Iterable[str] = ()) -> None:
-        """Make the model's own network and the named ones ready for a latent shape."""
+        """Make the model's own network and the named ones ready for a latent shape.
+
+        Raises:
+            TableError: one of them is not here.
+        """
+        self._require(names)
         for name in dict.fromkeys((OWN, *names)):
             self._families[self._places[name]].prepare(shape, texts)
 

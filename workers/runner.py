@@ -143,11 +143,20 @@ class Runner:
         self._seats[request_id] = replace(seat, spec=replace(seat.spec, table=table))
 
     def _room(self, shape: tuple[int, ...]) -> _Room:
-        if shape not in self._rooms:
-            self._rooms = {known: room for known, room in self._rooms.items() if not room.pool.idle}
+        room = self._rooms.get(shape)
+        if room is None or (room.pool.idle and room.pool.slots != self._slots):
+            self._leave_idle_rooms()
             pool = SlotPool(self._slots, shape, self._family.device, invariant=self._invariant)
             self._rooms[shape] = _Room(pool, TableRows(self._slots))
         return self._rooms[shape]
+
+    def _leave_idle_rooms(self) -> None:
+        self._rooms = {shape: room for shape, room in self._rooms.items() if not room.pool.idle}
+
+    def lower(self, slots: int) -> None:
+        """Hold fewer requests per latent shape, in each pool from when it is next empty."""
+        self._slots = slots
+        self._leave_idle_rooms()
 
     @torch.inference_mode()
     def step(self, request_ids: Sequence[str]) -> frozenset[str]:

@@ -2,11 +2,54 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 _SMALLEST_HISTORY = 32
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """What the histories of a full pool take, at the most.
+
+    Attributes:
+        slots: of the pool.
+        columns: of the longest history that memory is set aside for.
+    """
+
+    slots: int
+    columns: int
+
+    def pool_bytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes of the pool, for latents of this shape; while it grows, what it had is there beside what it gets."""
+        length = _length(self.columns)
+        had = length // 2 if length > _SMALLEST_HISTORY else 0
+        unconditional_and_mask = 2
+        return self.slots * (had + length + unconditional_and_mask) * self._latent_bytes(shape)
+
+    def row_bytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes that a combination takes for each request in it, which is at least a row of a network call."""
+        return self.columns * self._latent_bytes(shape)
+
+    def _latent_bytes(self, shape: tuple[int, ...]) -> int:
+        return _FLOAT32_BYTES * math.prod(shape)
+
+
+NO_HISTORIES = Histories(0, 0)
+"""Where no pool stands beside the network."""
+
+
+def _length(columns: int) -> int:
+    """Columns of histories that have room for so many: doubled, so that growth stays rare; always whole blocks."""
+    length = _SMALLEST_HISTORY
+    while length < columns:
+        length *= 2
+    return length
 
 
 class SlotPool:
@@ -27,6 +70,11 @@ class SlotPool:
         self._unconditional = torch.zeros((slots, *shape), device=device)
         self._masks: Tensor | None = None  # there is none before the first request that has one
         self._free = list(range(slots))[::-1]
+
+    @property
+    def slots(self) -> int:
+        """Slots there are."""
+        return len(self._history)
 
     @property
     def idle(self) -> bool:
@@ -51,14 +99,10 @@ class SlotPool:
         return self._free.pop()
 
     def reserve(self, columns: int) -> None:
-        """Make room for this many columns in every slot; what they hold stays.
-
-        At least double, so that growth stays rare; always whole blocks.
-        """
+        """Make room for this many columns in every slot; what they hold stays."""
         slots, have, *shape = self._history.shape
         if columns > have:
-            blocks = -(-max(columns, 2 * have) // _SMALLEST_HISTORY)
-            longer = self._history.new_zeros((slots, blocks * _SMALLEST_HISTORY, *shape))
+            longer = self._history.new_zeros((slots, _length(columns), *shape))
             longer[:, :have] = self._history
             self._history = longer
 

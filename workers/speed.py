@@ -78,11 +78,11 @@ class SpeedMeter:
     """Seconds of a turn, and moving averages of those per prompt and per decoded picture.
 
     Args:
-        max_rows: most rows of a turn.
+        max_rows: most rows of a turn, as far as is known before the first one.
     """
 
     def __init__(self, max_rows: int) -> None:
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._turns = TurnFit()
         self._gaps = Gaps()
         self._overruns = Overruns()
@@ -158,7 +158,7 @@ class SpeedMeter:
             row_seconds=cost.row_s,
             encode_seconds=self._encode,
             decode_seconds=self._decode,
-            rows=self._max_rows,
+            rows=self.max_rows,
             deliver_seconds=self._deliver_s,
             half_within=self._spread.within(HALF),
             most_within=self._spread.within(MOST),

@@ -32,10 +32,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A request that another worker, or this one later, must draw: there was no memory for it."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one turn did: its requests, its network rows, its seconds, and what ended in it."""
 
     stepped: tuple[str, ...]
     rows: int
     seconds: float
-    ended: tuple[Drawn | Failed, ...]
+    ended: tuple[Drawn | Failed | GivenBack, ...]

@@ -24,6 +24,7 @@ from workers.idle import IdleClock
 from workers.intake import Intake
 from workers.loras import Loras
 from workers.replanning import Replanner
+from workers.turn import Drawn, Failed, GivenBack
 
 _log = structlog.get_logger(__name__)
 _IDLE_S = 0.1  # longest wait for a first job, so that a stop is heard
@@ -80,6 +81,7 @@ class Worker:
             overlap=settings.overlap == "on" or (settings.overlap == "auto" and family.device.type != "cpu"),
             prompt_cache_bytes=settings.prompt_cache_bytes,
             on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
+            longest=settings.max_steps,
             loras=loras,
             smaller=smaller,
         )
@@ -90,6 +92,8 @@ class Worker:
             queue, metrics, model, self._forget, on_delivered=speed.delivered, on_ended=speed.ended
         )
         self._intake = Intake(queue, settings.slots, self._hold)
+        self._seats = settings.slots  # that the intake makes use of
+        self._left = 0  # jobs that have left without making room; below 0 where seats are still to be given up
         self._replanner = Replanner(
             queue, metrics, model, registry=registry or Registry(()), degrade_at=settings.degrade_at
         )
@@ -188,8 +192,22 @@ class Worker:
             self._metrics.batch_size.labels(self._model).observe(len(turn.stepped))
         self._note_steps()
         for ended in turn.ended:
-            self._intake.make_room(1)
+            self._end(ended)
+
+    def _end(self, ended: Drawn | Failed | GivenBack) -> None:
+        if isinstance(ended, GivenBack):
+            self._give_back([ended.claim])
+        else:
             self._delivery.submit(ended)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Say that a job has left, unless the engine is closed for now, or has fewer seats than before."""
+        self._left += 1 + self._engine.seats - self._seats
+        self._seats = self._engine.seats
+        if self._left > 0 and not self._engine.closed:
+            self._intake.make_room(self._left)
+            self._left = 0
 
     def _note_steps(self) -> None:
         with self._lock:
@@ -200,14 +218,13 @@ class Worker:
 
     def _admit(self, claim: Claim) -> None:
         if self._engine.adopt(claim):
-            self._intake.make_room(1)
+            self._make_room()
             return
         waited = max(0, claim.claimed_ms - claim.submitted_ms) / 1000
         self._metrics.job_queue.labels(self._model).observe(waited)
-        failed = self._engine.admit(self._replanner.admitted(claim))
-        if failed is not None:
-            self._intake.make_room(1)
-            self._delivery.submit(failed)
+        ended = self._engine.admit(self._replanner.admitted(claim))
+        if ended is not None:
+            self._end(ended)
 
     def _replan(self) -> None:
         """Let one of the jobs that step go on by another plan, where that serves it."""
@@ -225,7 +242,7 @@ class Worker:
             claim = self._engine.drop(job_id, fence)
             if claim is None:
                 continue
-            self._intake.make_room(1)
+            self._make_room()
             self._forget(claim)
             _log.info("job dropped", job=job_id, verdict=verdict)
 

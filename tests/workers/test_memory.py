@@ -58,6 +58,9 @@ def test_out_of_memory_costs_no_job_and_never_happens_twice_at_one_size() -> Non
     assert told.count("denoise") == 3, "16, 8 and 4 rows were too many"
     assert sorted(size for size in family.asked["denoise"] if size > 3) == [4, 8, 16]
     assert [turn.rows for turn in turns] == [16] + [2] * 40, "batches are picked by the new limit"
+    speed = engine.speed.snapshot()
+    assert speed is not None
+    assert speed.rows == 2, "planners reckon with it too"
 
 
 def test_pictures_that_do_not_fit_together_are_decoded_in_parts() -> None:

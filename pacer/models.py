@@ -26,6 +26,8 @@ CARD_NAME = "pacer.json"
 INDEX_NAME = "model_index.json"
 """The file that names a model's pipeline and parts, in the stock layout."""
 
+Dtype = Literal["float32", "float16", "bfloat16"]
+
 _SHIPPED = Path(__file__).parent / "cards"
 _ROUNDING = 1e-4  # a largest sigma that was written down with a few digits
 _WORD = re.compile(r"\w+")
@@ -56,6 +58,10 @@ class ModelCard(BaseModel):
     quantization: str | None = Field(
         default=None,
         description="how the weights are quantised; schedules optimised otherwise are not served",
+    )
+    dtype: Dtype | None = Field(
+        default=None,
+        description="in which the network computes; schedules optimised in another are not served, None takes any",
     )
     width: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
     height: tuple[int, int, int] = Field(description="least, most and multiple, in pixels")
@@ -267,11 +273,13 @@ def find(name: str, settings: Settings) -> ModelCard:
 
 
 def as_kept(card: ModelCard, settings: Settings) -> ModelCard:
-    """The card of a model whose weights workers keep as the settings say.
+    """The card of a model whose weights workers keep, and compute with, as the settings say.
 
     Raises:
         CardError: they are quantised already.
     """
+    if settings.dtype != "auto":
+        card = card.model_copy(update={"dtype": settings.dtype})
     if settings.weights == "plain":
         return card
     if card.quantization is not None:

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         description="How workers keep the network's weights: float8 takes half of bfloat16's memory, and is another "
         "model to the registry.",
     )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="In which workers compute; auto: bfloat16 on a GPU, float32 on the CPU and for shipped models. Any "
+        "other is another model to the registry.",
+    )
     offload: bool = Field(
         default=False,
         description="Whether weights stay in the host's memory and come to the device layer by layer, for models "

@@ -40,7 +40,7 @@ def main(settings: Settings, model: str) -> int:
     from workers.device import EXIT_CODE, DeviceLostError
     from workers.keeping import Keeping
     from workers.loras import Loras
-    from workers.models import choose_device, load
+    from workers.models import choose_device, choose_dtype, load
     from workers.worker import Worker
 
     if settings.redis_url is None:
@@ -48,7 +48,7 @@ def main(settings: Settings, model: str) -> int:
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     device = choose_device(settings.device)
-    loaded = load(model, device, keeping=Keeping.of(settings))
+    loaded = load(model, device, choose_dtype(settings.dtype), keeping=Keeping.of(settings))
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))

@@ -23,7 +23,7 @@ from workers.families.registry import FamilyEntry, UnknownFamilyError, family_en
 from workers.keeping import Keeping, denoiser, denoiser_name
 from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
 
-__all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "load", "weights_sha256"]
+__all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "choose_dtype", "load", "weights_sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,14 @@ def choose_device(wish: str) -> torch.device:
     return device
 
 
+def choose_dtype(wish: str) -> torch.dtype | None:
+    """The dtype that a setting names: float32, float16 or bfloat16; None for auto, which leaves it to `load`."""
+    if wish == "auto":
+        return None
+    dtype: torch.dtype = getattr(torch, wish)
+    return dtype
+
+
 def load(
     name: str, device: torch.device | None = None, dtype: torch.dtype | None = None, keeping: Keeping | None = None
 ) -> LoadedModel:
@@ -77,7 +85,8 @@ def load(
     Args:
         name: what to load; of the hub owner/name or owner/name@revision, downloaded where the cache lacks it.
         device: where to; by default the best there is.
-        dtype: of its weights; by default float32 on the CPU, bfloat16 elsewhere, float32 for shipped models.
+        dtype: of its weights; by default the card's, where it has none float32 on the CPU and for shipped models,
+            bfloat16 elsewhere.
         keeping: how its weights are kept; as they are by default.
 
     Raises:
@@ -91,7 +100,7 @@ def load(
     refuse_pickles(folder, entry.unused)
     variant = variant_of(folder, entry.unused)
     small = device.type == "cpu" or name in SHIPPED
-    dtype = dtype or (torch.float32 if small else torch.bfloat16)
+    dtype = dtype or choose_dtype(card.dtype or "auto") or (torch.float32 if small else torch.bfloat16)
     missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

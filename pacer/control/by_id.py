@@ -32,7 +32,9 @@ def by_id(request: BudgetRequest, name: str, registry: Registry, max_steps: int)
         raise invalid("schedule", f"schedule {name!r} has {entry.steps} steps, the budget says {request.steps}")
     check_steps(entry.steps, max_steps, field="schedule")
     card = request.card
-    foreign = schedule.model != card.id or not same_weights(schedule, card.weights_sha256, card.quantization)
+    foreign = schedule.model != card.id or not same_weights(
+        schedule, card.weights_sha256, card.quantization, card.dtype
+    )
     _check_fits(request, name, schedule, foreign=foreign)
     choice = from_entry(schedule, entry)
     beyond = schedule.entry(entry.steps) is None or not covers(schedule, request)
@@ -68,7 +70,9 @@ def _check_fits(request: BudgetRequest, name: str, schedule: Schedule, *, foreig
     if schedule.noise != card.noise:
         raise mismatch(f"schedule {name!r} is for models trained on other noise than {card.id!r} was")
     if foreign and not request.allow_other_model:
-        raise mismatch(f"schedule {name!r} was optimised on other weights of {card.id!r}; {_ALLOWING}")
+        raise mismatch(
+            f"schedule {name!r} was optimised on other weights of {card.id!r}, or in another dtype; {_ALLOWING}"
+        )
     if missing := lacking(schedule, card.networks):
         known = ", ".join(card.networks) or "none"
         raise mismatch(

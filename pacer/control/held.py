@@ -64,8 +64,9 @@ def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
     if request.true_cfg_scale != 1:  # nothing was searched with it
         return ()
     wanted = _Wanted(
-        card.id, card.weights_sha256, card.quantization, tuple(card.networks.items()), card.embedded_guidance,
-        bool(request.lora), request.solver, request.guidance_scale, request.width, request.height,
+        card.id, card.weights_sha256, card.quantization, card.dtype, tuple(card.networks.items()),
+        card.embedded_guidance, bool(request.lora), request.solver, request.guidance_scale,
+        request.width, request.height,
     )  # fmt: skip
     return _offers(registry, wanted)
 
@@ -76,6 +77,7 @@ class _Wanted(NamedTuple):
     model: str
     weights: str | None
     quantization: str | None
+    dtype: str | None
     networks: tuple[tuple[str, str | None], ...]
     embedded: bool
     adapted: bool
@@ -92,7 +94,7 @@ def _offers(registry: Registry, wanted: _Wanted) -> tuple[Offer, ...]:
         _offer(schedule, entry, scale, embedded=wanted.embedded)
         for schedule, entry in registry.ranked(wanted.model, guidance_scale=scale, embedded=wanted.embedded)
         if wanted.solver in (None, schedule.solver)
-        and same_weights(schedule, wanted.weights, wanted.quantization)
+        and same_weights(schedule, wanted.weights, wanted.quantization, wanted.dtype)
         and not lacking(schedule, networks)
         and not (wanted.adapted and schedule.networks)  # a LoRA fits the model's own network alone
         and schedule.valid_for.covers(width=wanted.width, height=wanted.height, guidance_scale=scale)
@@ -126,7 +128,7 @@ def nearest_choice(request: BudgetRequest, limits: Limits, steps: int, registry:
         schedule
         for schedule in registry.schedules(request.card.id)
         if request.solver in (None, schedule.solver)
-        and same_weights(schedule, request.card.weights_sha256, request.card.quantization)
+        and same_weights(schedule, request.card.weights_sha256, request.card.quantization, request.card.dtype)
         and not schedule.networks
         and (request.allow_interpolated or (covers(schedule, request) and _is_near(schedule, steps)))
     ]
@@ -162,9 +164,13 @@ def covers(schedule: Schedule, request: BudgetRequest) -> bool:
     )
 
 
-def same_weights(schedule: Schedule, weights: str | None, quantization: str | None) -> bool:
-    """Whether the schedule is for the weights of this hash, quantised so; a card without a hash vouches for any."""
-    return weights in (None, schedule.weights_sha256) and quantization == schedule.quantization
+def same_weights(schedule: Schedule, weights: str | None, quantization: str | None, dtype: str | None) -> bool:
+    """Whether the schedule is for the weights of this hash, quantised so, computed with in this dtype.
+
+    A card without a hash vouches for any, and one without a dtype leaves that to the device.
+    """
+    known = weights in (None, schedule.weights_sha256) and dtype in (None, schedule.dtype)
+    return known and quantization == schedule.quantization
 
 
 def where_it_holds(schedule: Schedule) -> str:

@@ -12,13 +12,13 @@ from diffusers.hooks import HookRegistry
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pacer.models import CardError, as_kept, served
+from pacer.models import CARD_NAME, CardError, Dtype, as_kept, served
 from pacer.models import load as load_card
 from pacer.settings import Settings
 from workers.caching_hooks import refuse_caching_hooks
 from workers.families.base import Family
 from workers.keeping import Keeping, denoiser
-from workers.models import load
+from workers.models import choose_dtype, load
 from workers.shapes.architecture import build_pipeline, build_transformer
 
 CPU = torch.device("cpu")
@@ -106,3 +106,23 @@ def test_quantised_weights_are_another_model_to_the_registry() -> None:
     assert as_kept(card, Settings()) is card
     with pytest.raises(CardError, match="quantised already"):
         as_kept(kept, Settings(weights="float8"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_an_operator_says_in_what_a_model_computes(tiny_folder: Path, dtype: Dtype) -> None:
+    settings, card = Settings(dtype=dtype, models=(str(tiny_folder),)), load_card(str(tiny_folder))
+    (kept,) = served(settings).values()
+    assert kept == card.model_copy(update={"dtype": dtype})
+    loaded = load(str(tiny_folder), CPU, choose_dtype(settings.dtype))
+    assert {each.dtype for each in denoiser(loaded.pipeline).parameters()} == {getattr(torch, dtype)}
+    assert outputs(loaded.family).dtype == torch.float32
+
+
+def test_a_card_may_say_in_what_its_model_computes(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    card = load_card(str(folder)).model_copy(update={"dtype": "bfloat16"})
+    (folder / CARD_NAME).write_text(card.model_dump_json())
+    assert load(str(folder), CPU).dtype == torch.bfloat16
+    assert choose_dtype(Settings().dtype) is None
+    assert load(str(folder), CPU, torch.float32).dtype == torch.float32

@@ -26,7 +26,7 @@ from workers.lab.model import LabModel, LabNetwork, Pixels
 from workers.lab.native import Native
 from workers.lab.prompts import FilePrompts, PromptSource, ShapesPrompts
 from workers.lab.row_threads import Shared, row_threads, unshared
-from workers.models import LoadedModel, choose_device, load, weights_sha256
+from workers.models import LoadedModel, choose_device, choose_dtype, load, weights_sha256
 from workers.shapes.language import parse
 from workers.shapes.recognise import read
 from workers.shapes.score import TASKS, passes
@@ -52,7 +52,7 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     if settings.compile:
         _keep_buffers()
     require_teacher(load_card(name))
-    loaded = load(name, choose_device(settings.device), keeping=Keeping.of(settings))
+    loaded = load(name, choose_device(settings.device), choose_dtype(settings.dtype), keeping=Keeping.of(settings))
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 

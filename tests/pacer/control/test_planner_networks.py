@@ -78,3 +78,15 @@ def test_schedules_are_for_weights_that_are_quantised_alike() -> None:
     foreign, _ = plan(ask(card=kept, schedule="shapes-64/euler/6", allow_other_model=True), registry, None)
     assert foreign.other_model
     assert foreign.predicted_quality_db is None
+
+
+def test_schedules_are_for_the_dtype_that_the_card_says_if_it_says_one() -> None:
+    half = CARD.model_copy(update={"dtype": "float16"})
+    registry = Registry.of([schedule("euler", {6: 24.0}), schedule("ab2", {6: 20.0}, dtype="float16")])
+    assert plan(ask(steps=6), registry, None)[0].schedule == "shapes-64/euler/6"
+    assert plan(ask(steps=6, card=half), registry, None)[0].schedule == "shapes-64/ab2/6"
+    other = half.model_copy(update={"dtype": "bfloat16"})
+    for steps in (6, 7):
+        assert plan(ask(steps=steps, card=other), registry, None)[0].schedule == CARD.grid
+    with pytest.raises(PacerError, match="dtype"):
+        plan(ask(card=half, schedule="shapes-64/euler/6"), registry, None)

@@ -59,16 +59,32 @@ _HABITS: Mapping[str, _Habits] = MappingProxyType(
 )
 
 
-def derive(folder: Path) -> dict[str, object]:
+_KLEIN_GRID = "shift9.887"  # by its pipeline's formula at the native size and 4 steps
+_TURBO: Mapping[str, object] = MappingProxyType(
+    {"guidance_scale": 1.0, "distilled": {"native_steps": 4}, "solver": "euler", "grid": "trailing"}
+)
+_DISTILLED: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "stabilityai/sd-turbo": _TURBO,
+        "stabilityai/sdxl-turbo": _TURBO,
+        "Tongyi-MAI/Z-Image-Turbo": {"guidance_scale": 1.0, "distilled": {"native_steps": 8}},
+    }
+)
+"""By hub id, what their authors say of few-step models whose configurations are those of the models they came from."""
+
+
+def derive(folder: Path, repo: str | None = None) -> dict[str, object]:
     """The fields of a model card, save its id and revision.
 
     Args:
         folder: the model in the stock layout.
+        repo: its owner/name on the hub, if it comes from there.
 
     Raises:
         UnderivableError: a file is missing or malformed, or says something that no card can.
     """
-    name = str(_read(folder / "model_index.json").get("_class_name"))
+    index = _read(folder / "model_index.json")
+    name = str(index.get("_class_name"))
     if name not in _HABITS:
         known = ", ".join(_HABITS)
         raise UnderivableError(f"pipelines of class {name!r} say too little; a card can be derived for {known}")
@@ -88,7 +104,18 @@ def derive(folder: Path) -> dict[str, object]:
         "quantization": _quantization(network),
         "networks": dict.fromkeys(smaller_networks(folder)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
+        **_few_steps(name, index, network),
+        **_DISTILLED.get(repo or "", {}),
     }  # fmt: skip
+
+
+def _few_steps(name: str, index: Config, network: Config) -> dict[str, object]:
+    """What differs in a model that says itself that it was distilled, FLUX.1-schnell and FLUX.2-klein to four steps."""
+    if name == "FluxPipeline" and network.get("guidance_embeds") is False:
+        return {"guidance_scale": 1.0, "distilled": {"native_steps": 4}}
+    if name == "Flux2KleinPipeline" and index.get("is_distilled") is True:
+        return {"guidance_scale": 1.0, "distilled": {"native_steps": 4}, "grid": _KLEIN_GRID}
+    return {}
 
 
 def _quantization(network: Config) -> str | None:

@@ -38,7 +38,11 @@ class CardError(ValueError):
 
 
 class Distilled(BaseModel):
-    """A model taught to draw in few steps (Turbo, Schnell, LCM): no many-step teacher of it exists."""
+    """A model taught to draw in few steps (Turbo, schnell, a distilled klein): no many-step teacher of it exists.
+
+    Latent consistency models (LCM), whose network takes the guidance scale by `time_cond_proj_dim`, are not among them:
+    no family serves these.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -191,11 +195,15 @@ def read_card(path: Path) -> ModelCard:
         raise CardError(f"{path}: {_told(error)}") from error
 
 
-def load(name: str) -> ModelCard:
+def load(name: str, cards: Path | None = None) -> ModelCard:
     """The card of a shipped model by its name, of a local folder, or of a model of the hub by its id.
 
     A folder's `pacer.json` comes first; where it has none, the card is derived from the model's own configuration. A
-    hub id is owner/name or owner/name@revision, and must be in the hub's cache unless its card is shipped.
+    hub id is owner/name or owner/name@revision, and must be in the hub's cache unless its card is shipped or given.
+
+    Args:
+        name: of the model.
+        cards: folder of cards for hub ids, OWNER--NAME.json, which come before those of the hub.
 
     Raises:
         CardError: there is no such card, it is malformed, or none can be derived.
@@ -204,14 +212,17 @@ def load(name: str) -> ModelCard:
     if (folder / CARD_NAME).is_file():
         return read_card(folder / CARD_NAME)
     on_hub = hub_name(name)
+    is_local = (folder / INDEX_NAME).is_file()
+    if on_hub is not None and not is_local and (given := _given(on_hub, cards)) is not None:
+        return _at_revision(given, on_hub)
     shipped = {path.stem.replace("--", "/"): path for path in sorted(_SHIPPED.glob("*.json"))}
     if (known := name if on_hub is None else on_hub.repo) in shipped:
         return _at_revision(read_card(shipped[known]), on_hub)
-    if (folder / INDEX_NAME).is_file():
+    if is_local:
         return _derived(folder, folder.resolve().name)
     if on_hub is not None and (snapshot := on_hub.snapshot) is not None:
         own = snapshot / CARD_NAME
-        return _at_revision(read_card(own) if own.is_file() else _derived(snapshot, on_hub.repo), on_hub)
+        return _at_revision(read_card(own) if own.is_file() else _derived(snapshot, on_hub.repo, on_hub.repo), on_hub)
     raise CardError(_not_found(name, on_hub, shipped))
 
 
@@ -222,9 +233,19 @@ def _at_revision(card: ModelCard, on_hub: HubName | None) -> ModelCard:
     return card.model_copy(update={"revision": on_hub.revision, "weights_sha256": None})
 
 
-def _derived(folder: Path, model: str) -> ModelCard:
+def _given(on_hub: HubName, cards: Path | None) -> ModelCard | None:
+    """An operator's own card of a model of the hub."""
+    if cards is None:
+        return None
+    if not cards.is_dir():
+        raise CardError(f"PACER_CARDS_DIR: there is no folder {cards}")
+    path = cards / f"{on_hub.repo.replace('/', '--')}.json"
+    return read_card(path) if path.is_file() else None
+
+
+def _derived(folder: Path, model: str, repo: str | None = None) -> ModelCard:
     try:
-        return ModelCard.model_validate({"id": model, **derive(folder)})
+        return ModelCard.model_validate({"id": model, **derive(folder, repo)})
     except UnderivableError as error:
         raise CardError(f"{folder}: no {CARD_NAME}, and none can be derived: {error}") from error
     except ValidationError as error:
@@ -252,7 +273,7 @@ def served(settings: Settings) -> Mapping[str, ModelCard]:
     Raises:
         CardError: a card is missing or malformed, no model is named, or two have one id.
     """
-    cards = [as_kept(load(name), settings) for name in settings.models]
+    cards = [as_kept(load(name, settings.cards_dir), settings) for name in settings.models]
     by_id = {card.id: card for card in cards}
     if not cards or len(by_id) != len(cards):
         raise CardError(f"PACER_MODELS must name at least one model and none twice, is {list(settings.models)}")
@@ -268,7 +289,7 @@ def find(name: str, settings: Settings) -> ModelCard:
     """
     cards = served(settings)
     if name in settings.models:
-        return as_kept(load(name), settings)
+        return as_kept(load(name, settings.cards_dir), settings)
     return choose(name, cards)
 
 
@@ -304,7 +325,7 @@ def source_of(name: str | None, settings: Settings) -> str:
         return settings.models[0]
     if name in settings.models:
         return name
-    return next((source for source in settings.models if load(source).id == name), name)
+    return next((source for source in settings.models if load(source, settings.cards_dir).id == name), name)
 
 
 def choose(model: str | None, cards: Mapping[str, ModelCard]) -> ModelCard:

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
         default=("shapes-64",),
         description="Models served, as a JSON list of names, local folders or hub ids (owner/name@revision).",
     )
+    cards_dir: Path | None = Field(
+        default=None,
+        description="Folder of model cards for hub ids, OWNER--NAME.json; they come before all other cards.",
+    )
     api_keys: tuple[str, ...] = Field(
         default=(), description="SHA-256 hex digests of accepted bearer keys; empty means open to all."
     )

@@ -48,7 +48,7 @@ def main(settings: Settings, model: str) -> int:
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
     device = choose_device(settings.device)
-    loaded = load(model, device, choose_dtype(settings.dtype), keeping=Keeping.of(settings))
+    loaded = load(model, device, choose_dtype(settings.dtype), Keeping.of(settings), settings.cards_dir)
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))

@@ -78,7 +78,11 @@ def choose_dtype(wish: str) -> torch.dtype | None:
 
 
 def load(
-    name: str, device: torch.device | None = None, dtype: torch.dtype | None = None, keeping: Keeping | None = None
+    name: str,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    keeping: Keeping | None = None,
+    cards: Path | None = None,
 ) -> LoadedModel:
     """Load a model by shipped name, local folder or hub id.
 
@@ -88,6 +92,7 @@ def load(
         dtype: of its weights; by default the card's, where it has none float32 on the CPU and for shipped models,
             bfloat16 elsewhere.
         keeping: how its weights are kept; as they are by default.
+        cards: folder of cards for hub ids, OWNER--NAME.json, which come before those of the hub.
 
     Raises:
         ModelError: there is no such model, its family is unknown, or its weights are pickled, missing or unfit.
@@ -95,7 +100,7 @@ def load(
     """
     device = device or choose_device("auto")
     folder = find_folder(name)
-    card = load_card(name)
+    card = load_card(name, cards)
     stock, entry = _family_of(folder)
     refuse_pickles(folder, entry.unused)
     variant = variant_of(folder, entry.unused)

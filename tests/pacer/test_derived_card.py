@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from pacer.models import CARD_NAME, CardError, ModelCard, load
+from pacer.control.budget_request import BudgetRequest
+from pacer.control.planner import plan
+from pacer.models import CARD_NAME, CardError, Distilled, ModelCard, load, require_teacher, served, source_of
+from pacer.settings import Settings
+from schedules.registry import Registry
 from tests.pacer.test_hub import put_snapshot
 
 LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "epsilon"}
@@ -54,6 +58,7 @@ FLUX: Parts = {
         "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096,
     },
 }  # fmt: skip
+SCHNELL = {"shift": 1.0, "use_dynamic_shifting": False}
 QWEN: Parts = {
     "model_index": {"_class_name": "QwenImagePipeline"},
     "transformer": {"patch_size": 2},
@@ -149,6 +154,88 @@ def test_known_pipelines(
     assert (card.guidance_scale, card.prediction, card.grid) == (guidance, prediction, grid)
     assert card.sigma_max == pytest.approx(sigma_max, rel=1e-3)
     assert card.weights_sha256 is None
+
+
+KLEIN = changed(FLUX, "model_index", _class_name="Flux2KleinPipeline")
+SDXL_TURBO = changed(changed(SDXL, "scheduler", timestep_spacing="trailing"), "unet", sample_size=64)
+
+
+@pytest.mark.parametrize(
+    ("parts", "grid"),
+    [
+        (changed(changed(FLUX, "transformer", guidance_embeds=False), "scheduler", **SCHNELL), "uniform"),
+        (changed(KLEIN, "model_index", is_distilled=True), "shift9.887"),
+    ],
+)
+def test_a_model_that_says_that_it_was_distilled_gets_its_few_steps_and_no_guidance(
+    tmp_path: Path, parts: Parts, grid: str
+) -> None:
+    card = load(put(tmp_path / "mine", parts))
+    assert (card.guidance_scale, card.default_steps(10), card.grid) == (1.0, 4, grid)
+    with pytest.raises(CardError, match="distilled to 4 steps"):
+        require_teacher(card)
+
+
+@pytest.mark.parametrize("parts", [changed(FLUX, "transformer", guidance_embeds=True), KLEIN, SDXL_TURBO])
+def test_a_model_that_does_not_say_so_was_not_distilled(tmp_path: Path, parts: Parts) -> None:
+    card = load(put(tmp_path / "mine", parts))
+    assert card.distilled is None
+    assert card.guidance_scale > 1
+
+
+@pytest.mark.parametrize(
+    ("repo", "parts", "size", "steps", "solver", "grid"),
+    [
+        ("stabilityai/sdxl-turbo", SDXL_TURBO, 512, 4, "euler", "trailing"),
+        ("stabilityai/sd-turbo", changed(SD15, "scheduler", timestep_spacing="trailing"), 512, 4, "euler", "trailing"),
+        ("Tongyi-MAI/Z-Image-Turbo", Z_IMAGE, 1024, 8, "euler", "shift3"),
+    ],
+)
+def test_a_few_step_model_whose_configuration_does_not_tell_is_known_by_its_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: str, parts: Parts, size: int, steps: int, solver: str,
+    grid: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    put(put_snapshot(tmp_path, repo), parts)
+    card = load(f"{repo}@main")
+    assert (card.guidance_scale, card.default_steps(10)) == (1.0, steps)
+    assert (card.default_size, card.solver, card.grid) == ((size, size), solver, grid)
+
+
+def test_turbo_is_evaluated_at_the_times_that_it_was_distilled_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    put(put_snapshot(tmp_path, "stabilityai/sdxl-turbo"), SDXL_TURBO)
+    card = load("stabilityai/sdxl-turbo")
+    request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=512, height=512)
+    made, table = plan(request, Registry(()), None)
+    assert (made.steps, made.evaluations) == (4, 4)
+    assert table.t == pytest.approx([999, 749, 499, 249])
+
+
+def test_an_operators_own_card_of_a_hub_model_comes_first_and_leaves_the_cache_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    snapshot = put_snapshot(tmp_path / "cache", "me/mine")
+    put(snapshot, SDXL)
+    derived = load("me/mine")
+    own = derived.model_copy(update={"guidance_scale": 1.0, "distilled": Distilled(native_steps=2)})
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    (cards / "me--mine.json").write_text(own.model_dump_json())
+    settings = Settings(models=("me/mine@main",), cards_dir=cards)
+    assert load("me/mine", cards) == own
+    (served_as,) = served(settings).values()
+    assert served_as == own.model_copy(update={"revision": "main"})
+    assert source_of("me/mine", settings) == "me/mine@main"
+    (snapshot / CARD_NAME).write_text(derived.model_dump_json())
+    assert load("me/mine", cards) == own
+    (cards / "me--mine.json").unlink()
+    assert load("me/mine", cards) == derived
+    with pytest.raises(CardError, match="PACER_CARDS_DIR: there is no folder"):
+        load("me/mine", tmp_path / "nowhere")
 
 
 def test_a_rescaled_noise_and_a_shift_that_grows_with_the_size(tmp_path: Path) -> None:

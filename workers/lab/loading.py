@@ -51,8 +51,10 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
         return digits.digits_model()
     if settings.compile:
         _keep_buffers()
-    require_teacher(load_card(name))
-    loaded = load(name, choose_device(settings.device), choose_dtype(settings.dtype), keeping=Keeping.of(settings))
+    require_teacher(load_card(name, settings.cards_dir))
+    loaded = load(
+        name, choose_device(settings.device), choose_dtype(settings.dtype), Keeping.of(settings), settings.cards_dir
+    )
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 
@@ -70,7 +72,7 @@ def _keep_buffers() -> None:
 
 def served_as(model: str, settings: Settings) -> str:
     """The name or folder under which the settings serve a model's id; the id itself where they do not."""
-    return next((name for name in settings.models if load_card(name).id == model), model)
+    return next((name for name in settings.models if load_card(name, settings.cards_dir).id == model), model)
 
 
 def lab_model(loaded: LoadedModel, prompts: PromptSource, shared: Shared = unshared) -> LabModel:

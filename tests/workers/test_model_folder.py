@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
 from pacer.control.budget_request import BudgetRequest
@@ -17,7 +20,7 @@ from pacer.jobs.messages import Claim, Job, TableMessage
 from pacer.models import CardError
 from schedules.registry import Registry
 from tests.pacer.test_hub import COMMIT, put_snapshot
-from tests.workers.families import tiny
+from tests.workers.families import tiny, tiny_flux, tiny_flux2, tiny_qwen_image, tiny_z_image
 from workers.engine import Engine
 from workers.families.sd15 import Sd15Family
 from workers.model_folder import ModelError, refuse_pickles, variant_of
@@ -51,8 +54,26 @@ def test_every_family_draws_what_was_planned_for_its_derived_card(build: object,
     assert pixels.shape == (height, width, 3)
 
 
-def draw(loaded: LoadedModel, steps: int) -> np.ndarray:
-    card, (width, height) = loaded.card, loaded.card.default_size
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # numpy, from inside diffusers
+@pytest.mark.parametrize(
+    "build",
+    [
+        tiny_flux.build,
+        partial(tiny_flux.build, guidance_embeds=False),
+        tiny_flux2.build_klein,
+        tiny_flux2.build_dev,
+        tiny_qwen_image.build,
+        tiny_z_image.build,
+    ],
+)
+def test_every_transformer_of_a_flow_does_so_too(build: Callable[[], DiffusionPipeline], tmp_path: Path) -> None:
+    loaded = load(str(tiny.saved(lambda _width: build(), tmp_path / "tiny")), CPU)
+    least = loaded.card.width[0], loaded.card.height[0]  # no part's configuration tells how small these are
+    assert draw(loaded, 2, least).shape == (*least, 3)
+
+
+def draw(loaded: LoadedModel, steps: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    card, (width, height) = loaded.card, size or loaded.card.default_size
     request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=width, height=height, steps=steps)
     made, table = plan(request, Registry(()), None)
     job = Job(
@@ -62,8 +83,8 @@ def draw(loaded: LoadedModel, steps: int) -> np.ndarray:
     engine = Engine(loaded.family, slots=2, max_rows=4, best_effort_slack_s=60.0)
     assert engine.admit(Claim(job, 1, 1, 0, 0)) is None
     turns = [engine.turn() for _ in range(steps)]
-    (drawn,) = turns[-1].ended
-    assert isinstance(drawn, Drawn)
+    ((drawn,),) = [turn.ended for turn in turns if turn.ended]
+    assert isinstance(drawn, Drawn), drawn.detail
     return drawn.pixels
 
 

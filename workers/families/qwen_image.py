@@ -21,7 +21,7 @@ from workers.keeping import device_of
 STOCK_TEXT_TOKENS = 512
 """Where the stock pipeline cuts a prompt."""
 
-QwenText = Float[Tensor, "_ width"]
+QwenText = Float[Tensor, "_ features"]
 """A prompt for the transformer: its token states, as many as it has."""
 
 

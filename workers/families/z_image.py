@@ -16,7 +16,7 @@ from workers.families.pixels import in_whole_levels, paint_scaled
 from workers.families.reading import read_scaled
 from workers.keeping import device_of
 
-ZImageText = Float[Tensor, "_ width"]
+ZImageText = Float[Tensor, "_ features"]
 """A prompt for the transformer: its token states, as many as it has."""
 
 

@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from diffusers import (
 from torch import Tensor, nn
 
 from schedules.compile import compile_table
+from workers import models
 from workers.families.base import Family, hand_over_guidance
 from workers.families.patches import from_patches
-from workers.families.registry import family_entry
 from workers.networks import Networks
 from workers.runner import Runner, Spec
 
@@ -181,14 +182,15 @@ def check(family: Family, stock: Stock, chosen: Sequence[Wish]) -> None:
 
 
 def load(pipeline: DiffusionPipeline, arguments: Arguments, spatial: Spatial) -> tuple[Family, Stock]:
-    """The adapter that the table has for this pipeline, and the stock one; both loaded from the stock layout."""
+    """The adapter as a worker loads it, with a card that is derived, and the stock pipeline; both from one folder."""
     awaken(pipeline.transformer)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "tiny"
         pipeline.save_pretrained(folder)
-        ours, stock = (DiffusionPipeline.from_pretrained(folder, dtype=torch.float32) for _ in range(2))
+        ours = models.load(str(folder), torch.device("cpu"))
+        stock = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     stock.set_progress_bar_config(disable=True)
-    adapter = family_entry(type(ours).__name__).load_adapter()
-    return adapter(ours), Stock(stock, arguments, spatial)
+    return ours.family, Stock(stock, arguments, spatial)
 
 
 @torch.no_grad()

@@ -149,7 +149,7 @@ async def _published(settings: Settings, model: str) -> WorkerSpeed:
     async with connect_async(settings.redis_url) as client:
         speed = await JobStore(client, settings).speed(model)
     if speed is None:
-        raise ValueError(f"--live: no worker of {model} has measured yet; one has when it has drawn a picture")
+        raise ValueError(f"--live: no worker of {model} has measured yet; each has when it is ready")
     return speed
 
 

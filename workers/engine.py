@@ -34,6 +34,7 @@ from workers.lanes import open_lane
 from workers.loras import LoraError, Loras
 from workers.memory import Stage, is_out_of_memory
 from workers.networks import Networks
+from workers.profiling import profile
 from workers.runner import Runner
 from workers.seats import Seats
 from workers.slots import Histories
@@ -144,13 +145,14 @@ class Engine:
         return self._family.rows(company.shape)
 
     def warm_up(self, width: int, height: int) -> None:
-        """Draw nothing once, so that the first request does not pay for what libraries set up on first use."""
+        """Draw nothing, so that the first request does not pay for what libraries set up, and see how fast that is."""
         self._networks.warm_up(width, height)
+        profile(self._networks, self.speed)
 
     def remeasure(self) -> None:
         """See how fast a guided image's turn is now, with nothing to draw; before `warm_up` it does nothing."""
-        if (seconds := self._networks.try_turn(rows=2)) is not None:
-            self.speed.tried(seconds, rows=2)
+        if self._networks.is_warm:
+            self.speed.tried(self._networks.try_turn(rows=2), rows=2)
 
     def progress(self) -> tuple[tuple[Claim, int], ...]:
         """The jobs held and the evaluations that each has behind it."""

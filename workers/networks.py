@@ -59,8 +59,8 @@ class Networks:
         self._families = tuple(InvariantFamily(each) if invariant else each for each in self._bounded)
         self._places = {name: place for place, name in enumerate(bounded)}
         self.own = self._families[0]
-        self._idle_input: tuple[tuple[int, ...], Conditioning] | None = None  # latent shape and text, once warm
         """The model, with its own network."""
+        self._idle_input: tuple[Shape, Conditioning] | None = None  # latent shape and text, once warm
 
     @property
     def splits(self) -> int:
@@ -107,19 +107,55 @@ class Networks:
         self.own.decode(latents[:1])
         self._idle_input = (shape, text)
 
-    @torch.inference_mode()
-    def try_turn(self, rows: int) -> float | None:
-        """Seconds of a call of the model's own network that draws nothing; None before `warm_up`."""
+    @property
+    def is_warm(self) -> bool:
+        """Whether `warm_up` was called, which all that tries something needs."""
+        return self._idle_input is not None
+
+    @property
+    def idle_rows(self) -> int:
+        """Most rows of a call at the size that was warmed up."""
+        return self.own.rows(self._idle[0])
+
+    @property
+    def _idle(self) -> tuple[Shape, Conditioning]:
         if self._idle_input is None:
-            return None
-        shape, text = self._idle_input
+            raise RuntimeError("nothing can be tried before the networks are warm: this is a bug")
+        return self._idle_input
+
+    @torch.inference_mode()
+    def try_turn(self, rows: int, *, untimed: int = 1) -> float:
+        """Seconds of a call of the model's own network that draws nothing.
+
+        Args:
+            rows: of the call.
+            untimed: calls before it, which wake what has gone to sleep.
+        """
+        shape, text = self._idle
         latents = torch.zeros(rows, *shape, device=self.own.device)
         times = torch.ones(rows, device=latents.device)
         started = 0.0
-        for _ in range(2):  # the first wakes what has gone to sleep
+        for _ in range(untimed + 1):
             started = time.monotonic()
             outputs = self.own.denoise(latents, times, [text] * rows)
             float(outputs.sum())  # a device that can tell the sum has done it
+        return time.monotonic() - started
+
+    @torch.inference_mode()
+    def try_prompt(self) -> float:
+        """Seconds of a prompt that draws nothing."""
+        started = time.monotonic()
+        self.own.encode([""])
+        if self.own.device.type == "cuda":
+            torch.cuda.synchronize(self.own.device)
+        return time.monotonic() - started
+
+    @torch.inference_mode()
+    def try_picture(self) -> float:
+        """Seconds in which a latent of nothing becomes a picture."""
+        latents = torch.zeros(1, *self._idle[0], device=self.own.device)
+        started = time.monotonic()
+        self.own.decode(latents)
         return time.monotonic() - started
 
     def denoise(

@@ -9,6 +9,7 @@ from pacer.control.turns import Gaps, Overruns, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
+_FIRST = 0.5  # of the first that a job gave, beside what was measured before any
 _FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
 _FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
 _TRUST = 0.5  # in one turn of an idle worker
@@ -74,6 +75,27 @@ class TurnFit:
         return TurnCost(turn_s, row_s) if turn_s > 0 else TurnCost(0.0, known.seconds / known.rows)
 
 
+class _Mean:
+    """Seconds on average, of late."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._weight = _WEIGHT
+
+    def begin(self, seconds: float) -> None:
+        """Take what was measured before the first job."""
+        self.seconds, self._weight = seconds, _FIRST
+
+    def note(self, seconds: float) -> None:
+        """Take in a measurement."""
+        weight, self._weight = self._weight, _WEIGHT
+        self.seconds = seconds if self.seconds is None else (1 - weight) * self.seconds + weight * seconds
+
+    def scale(self, factor: float) -> None:
+        """Take everything of before for so many times as long."""
+        self.seconds = None if self.seconds is None else factor * self.seconds
+
+
 class SpeedMeter:
     """Seconds of a turn, and moving averages of those per prompt and per decoded picture.
 
@@ -88,9 +110,7 @@ class SpeedMeter:
         self._overruns = Overruns()
         self._spread = LatencySpread()
         self._pause_s = 0.0  # before the turn under way
-        self._encode: float | None = None
-        self._decode: float | None = None
-        self._deliver: float | None = None
+        self._encode, self._decode, self._deliver = _Mean(), _Mean(), _Mean()
 
     @property
     def cost(self) -> TurnCost:
@@ -104,6 +124,15 @@ class SpeedMeter:
         self._pause_s = 0.0
         self._turns.note(rows, seconds)
 
+    def profiled(self, seconds: float, rows: int) -> None:
+        """Note a turn that was made before the first job; nobody had predicted it."""
+        self._turns.note(rows, seconds)
+
+    def began(self, encode_s: float, decode_s: float) -> None:
+        """Note what a prompt and a picture took before the first job."""
+        self._encode.begin(encode_s)
+        self._decode.begin(decode_s)
+
     def tried(self, seconds: float, rows: int) -> None:
         """Note a turn that an idle worker made to see how fast it is now: if it was faster, all else is as well.
 
@@ -115,8 +144,8 @@ class SpeedMeter:
         ratio = min(max(seconds / known.seconds(1, rows), 1 / _MOST_CHANGE), 1.0)
         factor = 1 + _TRUST * (ratio - 1)
         self._turns.scale(factor)
-        self._encode = None if self._encode is None else factor * self._encode
-        self._decode = None if self._decode is None else factor * self._decode
+        self._encode.scale(factor)
+        self._decode.scale(factor)
 
     def paused(self, seconds: float) -> None:
         """Note what lay between two turns that followed on each other, before the second is noted."""
@@ -125,15 +154,15 @@ class SpeedMeter:
 
     def encoded(self, seconds: float) -> None:
         """Note an admission."""
-        self._encode = _mix(self._encode, seconds)
+        self._encode.note(seconds)
 
     def decoded(self, seconds: float) -> None:
         """Note a decoded picture."""
-        self._decode = _mix(self._decode, seconds)
+        self._decode.note(seconds)
 
     def delivered(self, seconds: float) -> None:
         """Note a picture's way from pixels into the store."""
-        self._deliver = _mix(self._deliver, seconds)
+        self._deliver.note(seconds)
 
     def ended(self, taken_s: float, predicted_s: float) -> None:
         """Note an image, from its arrival to its end, beside what its plan had said, above 0."""
@@ -142,28 +171,24 @@ class SpeedMeter:
     @property
     def tail_s(self) -> float:
         """Predicted seconds between the last step of a request and the picture in its caller's hands."""
-        return (self._decode or 0.0) + self._deliver_s
+        return (self._decode.seconds or 0.0) + self._deliver_s
 
     @property
     def _deliver_s(self) -> float:
-        return (self._deliver or 0.0) + _ANSWER_S
+        return (self._deliver.seconds or 0.0) + _ANSWER_S
 
     def snapshot(self) -> WorkerSpeed | None:
-        """What to publish; None until a picture was drawn."""
-        cost = self._turns.cost
-        if cost is None or self._encode is None or self._decode is None:
+        """What to publish; None until a turn, a prompt and a picture were noted."""
+        cost, encode_s, decode_s = self._turns.cost, self._encode.seconds, self._decode.seconds
+        if cost is None or encode_s is None or decode_s is None:
             return None
         return WorkerSpeed(
             turn_seconds=cost.turn_s,
             row_seconds=cost.row_s,
-            encode_seconds=self._encode,
-            decode_seconds=self._decode,
+            encode_seconds=encode_s,
+            decode_seconds=decode_s,
             rows=self.max_rows,
             deliver_seconds=self._deliver_s,
             half_within=self._spread.within(HALF),
             most_within=self._spread.within(MOST),
         )
-
-
-def _mix(old: float | None, new: float) -> float:
-    return new if old is None else (1 - _WEIGHT) * old + _WEIGHT * new

@@ -102,7 +102,7 @@ class Worker:
         self._stopping = threading.Event()
 
     def warm_up(self, width: int, height: int) -> None:
-        """Make the first request as fast as the next, at this size in pixels."""
+        """Make the first request as fast as the next, at this size in pixels, and measure what it will take."""
         self._engine.warm_up(width, height)
 
     def stop(self) -> None:
@@ -115,6 +115,7 @@ class Worker:
         Raises:
             DeviceLostError: the process must end, since no later job could be drawn in it.
         """
+        self._publish_speed()
         self._beat.start()
         self._intake.start()
         try:
@@ -128,6 +129,16 @@ class Worker:
             raise
         finally:
             self._leave()
+
+    def _publish_speed(self) -> None:
+        """Tell what was measured until now; before anything says that this worker lives, so that none is unmeasured."""
+        speed = self._engine.speed.snapshot()
+        if speed is None:
+            return
+        try:
+            self._queue.publish_speed(speed)
+        except PacerError as error:  # the beats will tell it
+            _log.warning("speed not published", detail=error.detail)
 
     def _remeasure(self) -> None:
         try:

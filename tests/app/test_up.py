@@ -69,6 +69,9 @@ def test_a_whole_system_starts_survives_its_parts_and_ends(tmp_path: Path) -> No
         wait_until(lambda: "pacer: ready" in log.read_text(), 10)
         assert f"{url}/docs" in log.read_text()
         assert f"{url}/metrics" in log.read_text()
+        hasty = client.post("/v1/plan", json={"budget": {"steps": 50, "latency_ms": 1}})
+        assert hasty.status_code == 422, "a worker knows its speed before it has drawn anything"
+        assert "50 steps" in hasty.json()["detail"]
         image = client.post("/v1/images/generations", json={"prompt": "a red circle", "budget": {"steps": 2}})
         assert image.status_code == 200
 

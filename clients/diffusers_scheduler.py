@@ -4,7 +4,11 @@ pipe.scheduler = PacerScheduler.from_registry("shapes-64/dpmpp-2m", 6)
 image = pipe("a red circle on a white background", num_inference_steps=6).images[0]
 
 A sampler is one table of numbers: the sample before evaluation k is X[k] @ H, H being the starting noise and every
-output of the network so far, guidance included. So one class runs them all, formula solvers and learned ones.
+output of the network so far, guidance included. So one class runs them all, formula solvers and learned ones. Learned
+tables guide each row by a weight of its own, which the pipeline must be handed:
+
+pipe.scheduler = PacerScheduler.from_registry("shapes-64/learned", 6)
+image = pipe("a red circle on a white background", **pipe.scheduler.call_arguments(guidance_scale=1.5)).images[0]
 """
 
 from __future__ import annotations
@@ -12,13 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
+from clients.row_guidance import row_scales, setting_each
 from clients.schedule_file import Sampler, find_sampler, read_sampler
 
 
@@ -32,6 +37,7 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
         t: the network's own time of each evaluation, 0 to 1000, E of them.
         c: the scale of the network's input at each evaluation, E.
         X: the rows over [noise, y_0, ..., y_{E-1}], (E + 1) x (1 + E), lower-triangular.
+        w: the relative guidance weight of each evaluation, E, >= 0; None is 1 for all, as the pipeline guides.
         name: model/solver/steps, for messages.
         weights_sha256: of the model that the table was made for; nothing here can check it.
         num_train_timesteps: of the model.
@@ -51,6 +57,7 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
         t: Sequence[float],
         c: Sequence[float],
         X: Sequence[Sequence[float]],
+        w: Sequence[float] | None = None,
         name: str = "table",
         weights_sha256: str | None = None,  # noqa: ARG002 - it and the next two stand in the configuration alone
         num_train_timesteps: int = 1000,  # noqa: ARG002
@@ -59,6 +66,7 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
         _check(sigmas, t, c, X)
         self._name, self._steps = name, len(sigmas) - 1
         self._scales = tuple(c)
+        self._weights = _checked_weights(w, len(t))
         self._rows = torch.tensor(X, dtype=torch.float64).float()
         self.init_noise_sigma = float(X[0][0])
         self.set_timesteps(self._steps)
@@ -85,8 +93,10 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
 
     @classmethod
     def _of(cls, sampler: Sampler) -> Self:
-        if set(sampler.w) != {1} or set(sampler.uncond) != {"fresh"}:
-            raise ValueError(f"{sampler.name}: guidance differs from row to row, and a stock pipeline guides all alike")
+        if set(sampler.uncond) != {"fresh"} and (set(sampler.uncond) != {"skipped"} or any(sampler.w)):
+            raise ValueError(
+                f"{sampler.name}: rows reuse or skip the unconditional output, and a stock pipeline evaluates it on all"
+            )
         if any(sampler.networks):
             raise ValueError(f"{sampler.name}: has rows for a smaller network, and a stock pipeline has one network")
         if sampler.base != ("noise",):
@@ -96,10 +106,40 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
             t=list(sampler.t),
             c=list(sampler.c),
             X=[list(row) for row in sampler.X],
+            w=list(sampler.w),
             name=sampler.name,
             weights_sha256=sampler.weights_sha256,
         )
         return made
+
+    def call_arguments(self, guidance_scale: float, unguided_scale: float = 1.0) -> dict[str, Any]:
+        """What the pipeline's call must be given, beside the prompt, to guide each row as the table says.
+
+        Args:
+            guidance_scale: the caller's G; row k is guided by u + w[k] (G - u).
+            unguided_scale: u, the scale at which the pipeline does not guide: 1 of most, 0 of Z-Image.
+
+        Returns:
+            num_inference_steps, guidance_scale and, where rows have scales of their own, callback_on_step_end.
+
+        Raises:
+            ValueError: the scale is not finite, or a row's is one at which stock pipelines switch guidance off.
+        """
+        if not self._guides_rows:
+            return {"num_inference_steps": self._steps, "guidance_scale": guidance_scale}
+        scales = row_scales(self._weights, guidance_scale, unguided_scale, self._notice, self._name)
+        arguments: dict[str, Any] = {"num_inference_steps": self._steps, "guidance_scale": scales[0]}
+        if len(scales) > 1:
+            arguments["callback_on_step_end"] = setting_each(scales, self._name)
+        return arguments
+
+    @property
+    def _guides_rows(self) -> bool:
+        return set(self._weights) != {1.0}
+
+    def _notice(self, rows: range) -> None:
+        """The pipeline guides these rows by the scale that is theirs."""
+        self._guided = rows
 
     def set_timesteps(
         self,
@@ -143,6 +183,7 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
         self._step_index = 0
         self._history: Tensor | None = None
         self._given: Tensor | None = None
+        self._guided = range(0)
 
     @property
     def step_index(self) -> int:
@@ -179,11 +220,13 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
             return_dict: whether to wrap the result, as in diffusers.
 
         Raises:
-            ValueError: the calls are not one run over the table in its order, or the sample was changed in between.
+            ValueError: the calls are not one run over the table in its order, the sample was changed in between, or the
+                output was not guided as `call_arguments` has it, where rows have weights of their own.
         """
         k = self._step_index
         if k >= len(self._scales):
             raise ValueError(f"{self._name}: all {k} evaluations are done; call set_timesteps for another picture")
+        self._check_guided(k)
         history = self._history_before(k, timestep, sample)
         history[k + 1] = model_output
         row = self._rows[k + 1, : k + 2].to(history.device)
@@ -192,6 +235,16 @@ class PacerScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diff
         if self._step_index == len(self._scales):
             self._history = None  # as large as the picture's latent times the evaluations
         return SchedulerOutput(prev_sample=following) if return_dict else (following,)
+
+    def _check_guided(self, k: int) -> None:
+        """Refuse an output that was guided by another scale than the row's; what was noticed counts once."""
+        guided, self._guided = self._guided, range(0)
+        if self._guides_rows and k not in guided:
+            raise ValueError(
+                f"{self._name} guides each row by a weight of its own, and row {k} was not guided so; call "
+                "pipe(prompt, **pipe.scheduler.call_arguments(guidance_scale=G)), with a pipeline that multiplies by "
+                "its own guidance_scale anew at each step (SD 1.5, SDXL and SD3 do; FLUX and Sana do not)"
+            )
 
     def _history_before(self, k: int, timestep: float | Tensor, sample: Tensor) -> Tensor:
         """Noise and outputs, shape (1 + E, *latent), float32, once the call is known to be evaluation k."""
@@ -219,3 +272,10 @@ def _check(sigmas: Sequence[float], t: Sequence[float], c: Sequence[float], X: S
         raise ValueError("X: a row uses an output that is not there yet; it must be lower-triangular")
     if X[0][0] <= 0:
         raise ValueError(f"X[0][0]: the scale of the starting noise must be > 0, is {X[0][0]}")
+
+
+def _checked_weights(w: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    weights = (1.0,) * count if w is None else tuple(w)
+    if len(weights) != count or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise ValueError(f"w: must be {count} finite numbers >= 0, one for each evaluation, are {list(weights)}")
+    return weights

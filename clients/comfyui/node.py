@@ -1,5 +1,7 @@
 """Pacer Sigmas: the noise levels of an exported schedule, for SamplerCustom and SamplerCustomAdvanced.
 
+Of formula solvers alone: a learned table is more than its sigmas, and PacerScheduler in diffusers is what runs it.
+
 Stands alone, since ComfyUI loads this folder by itself: no import of ComfyUI, nor of the package around it.
 """
 

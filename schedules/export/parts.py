@@ -8,7 +8,7 @@ import numpy as np
 
 from schedules.artefact import Entry, Schedule
 from schedules.compile import SOLVERS
-from schedules.table import FloatArray
+from schedules.table import FloatArray, Table
 
 
 class ExportError(ValueError):
@@ -50,11 +50,18 @@ def check_sigmas_suffice(schedule: Schedule, entry: Entry, target: str) -> None:
 
 def refusal(schedule: Schedule, entry: Entry, target: str, reason: str) -> ExportError:
     """The error that says why a target cannot run an entry, and what can."""
-    name = schedule.entry_id(entry.steps)
+    name, scheduler = schedule.entry_id(entry.steps), "clients.diffusers_scheduler.PacerScheduler"
+    runs = runs_in_pipelines(schedule.table(entry))
+    takers = f"for {scheduler} or the engine" if runs else f"for the engine; {scheduler} does not run such rows either"
     return ExportError(
-        f"{name} cannot be exported to {target}: {reason}; export it to json, which carries the whole table, "
-        "for clients.diffusers_scheduler.PacerScheduler or the engine"
+        f"{name} cannot be exported to {target}: {reason}; export it to json, which carries the whole table, {takers}"
     )
+
+
+def runs_in_pipelines(table: Table) -> bool:
+    """Whether a stock pipeline with PacerScheduler evaluates the rows as the table says, whatever their weights."""
+    alike = set(table.uncond) in ({"fresh"}, {"skipped"})
+    return alike and not table.networks and table.base == ("noise",)
 
 
 def decimals(values: FloatArray) -> str:

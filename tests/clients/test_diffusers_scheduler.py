@@ -8,42 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusion3Pipeline
 
 from clients.diffusers_scheduler import PacerScheduler
 from clients.schedule_file import find_sampler
 from schedules.artefact import Schedule, parse, write
 from schedules.export import export
 from schedules.registry import Registry, artefact_path
-from schedules.table import Table
-from workers.families.sd3 import Sd3Family
-from workers.models import SHIPPED
-from workers.networks import Networks
-from workers.runner import Runner, Spec
+from tests.clients.drawing import agree, by_engine, by_pipeline
 
 REGISTRY = Registry.load()
-PROMPT = "an orange star left of a pink square on a gray background"
-
-
-@pytest.fixture(scope="module")
-def pipeline():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = StableDiffusion3Pipeline.from_pretrained(
-        SHIPPED["shapes-64"], text_encoder_3=None, tokenizer_3=None, dtype=torch.float32
-    )
-    made.set_progress_bar_config(disable=True)
-    yield made
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def family():
-    return Sd3Family(
-        StableDiffusion3Pipeline.from_pretrained(
-            SHIPPED["shapes-64"], text_encoder_3=None, tokenizer_3=None, dtype=torch.float32
-        )
-    )
 
 
 def shipped(name: str) -> Schedule:
@@ -74,24 +47,6 @@ def in_file(schedule: Schedule, folder: Path) -> Path:
     path = folder / "schedule.json"
     path.write_text(export(schedule, schedule.entries[0], "json").text)
     return path
-
-
-def by_engine(family: Sd3Family, table: Table, guidance: float, seed: int) -> torch.Tensor:
-    runner = Runner(Networks(family, max_rows=64), slots=1)
-    positive, negative = family.encode([PROMPT, ""])
-    runner.admit("it", Spec(table, guidance, seed, family.latent_shape(64, 64), positive, negative))
-    for _ in range(table.evaluations_count):
-        assert not runner.step(["it"])
-    return runner.results(["it"])[0]
-
-
-def by_pipeline(pipeline, guidance: float, seed: int, **grid: object) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return pipeline(PROMPT, guidance_scale=guidance, generator=generator, output_type="latent", **grid).images[0]
-
-
-def agree(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return float((one - other).abs().max()) <= 1e-4 * max(1.0, float(other.abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -198,8 +153,8 @@ def test_what_is_no_run_over_the_table_is_refused():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"w": [1.0, 0.5, 1.0]}, "guidance differs from row to row"),
-        ({"uncond": ["fresh", "reused", "fresh"]}, "guidance differs from row to row"),
+        ({"uncond": ["fresh", "reused", "fresh"]}, "rows reuse or skip the unconditional output"),
+        ({"uncond": ["skipped", "fresh", "fresh"], "w": [0.0, 1.0, 1.0]}, "rows reuse or skip the unconditional"),
         ({"networks": ["half", "", ""]}, "has rows for a smaller network"),
     ],
 )
@@ -218,6 +173,8 @@ def test_what_a_stock_pipeline_does_not_do_is_refused(table, message, tmp_path):
         ({"t": [float("nan")]}, "must be finite"),
         ({"c": []}, "t, c: must be equally long"),
         ({"sigmas": [1.0]}, "sigmas: must be at least 2"),
+        ({"w": [1.0, 1.0]}, "w: must be 1 finite numbers >= 0"),
+        ({"w": [-0.5]}, "w: must be 1 finite numbers >= 0"),
     ],
 )
 def test_numbers_that_are_no_table_are_refused_by_name(change, message):

@@ -169,6 +169,23 @@ def test_json_carries_the_whole_table_and_reads_back():
         assert again.entries[0].table is not None
 
 
+def test_json_tells_how_a_pipeline_is_called_where_rows_have_weights_of_their_own():
+    weighted = schedule_of("learned", FLOW_SIGMAS, table=stored("ab3", w=[1.2, 1, 0.5, 1, 1]))
+    (note,) = export(weighted, weighted.entries[0], "json").notes
+    assert "pipe(prompt, **pipe.scheduler.call_arguments(guidance_scale=G))" in note
+    reused = schedule_of("learned", FLOW_SIGMAS, table=stored("ab3", uncond=["fresh", "reused"] + ["fresh"] * 3))
+    for other in (learned(), reused, small_rows()):
+        assert not export(other, other.entries[0], "json").notes
+
+
+def test_a_refusal_names_what_can_run_the_table():
+    for schedule, can in ((learned(), True), (small_rows(), False)):
+        with pytest.raises(
+            ExportError, match=r"for clients\.\w+\.PacerScheduler or the" if can else "for the engine; "
+        ):
+            exported(schedule, "comfyui")
+
+
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=9))
 def test_comfyui_reads_the_very_numbers(values):
     line = decimals(np.array(values))

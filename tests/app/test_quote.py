@@ -30,6 +30,11 @@ def test_a_floor_buys_the_cheapest_that_reaches_it() -> None:
     assert planned["steps"] <= 12
 
 
+def test_one_evaluation_buys_one_learned_step() -> None:
+    planned = json.loads(CliRunner().invoke(app, ["plan", "--evaluations=1", "--json"]).stdout)
+    assert (planned["schedule"], planned["evaluations"]) == ("shapes-64/learned/1", 1)
+
+
 def test_the_version_is_told() -> None:
     ended = CliRunner().invoke(app, ["--version"])
     assert (ended.exit_code, ended.stdout) == (0, f"pacer {pacer.__version__}\n")
@@ -37,7 +42,7 @@ def test_the_version_is_told() -> None:
 
 def test_more_evaluations_never_promise_less() -> None:
     means = []
-    for evaluations in range(2, 41):
+    for evaluations in range(1, 41):
         planned = quote_locally(
             Settings(), Bounds(evaluations=evaluations), model=None, guidance_scale=None, schedule=None, solver=None,
             sigmas=None,

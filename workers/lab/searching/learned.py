@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from schedules.search.idle_branches import with_all_branches
 from schedules.search.newton import Descended
 from schedules.search.pacer import PacerSearch, sampler_of
 from schedules.stored_table import StoredTable
@@ -75,7 +76,7 @@ class LearnedSearch:
         """The table of the artefact that the search goes on from."""
         start = self._run.request.start
         entry = start.entry(steps) if start is not None else None
-        return None if start is None or entry is None else artefact_sampler(start, entry).table
+        return None if start is None or entry is None else with_all_branches(artefact_sampler(start, entry).table)
 
     def _descended(self, steps: int, smaller: Table | None) -> Descended:
         begun = self._begun(steps)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from schedules.artefact import Entry, Schedule, SmallerNetwork, StoredTable
 from schedules.compile import SOLVERS
 from schedules.evidence import Provenance, ValidFor
 from schedules.prompt_curves import PromptCurves
+from schedules.search.idle_branches import without_idle_branches
 from schedules.splice import Splice
 from schedules.table import OWN
 from workers.lab.revision import code_version
@@ -45,7 +47,7 @@ def search_schedule(
         found[steps] = search.budget(steps, found, resume=resume)
         if tell:
             tell(steps, found[steps])
-    found = dict(sorted(found.items()))
+    found = _lean(dict(sorted(found.items())))
     if run.request.placement:
         found = one_of_each_length(found)
     return _schedule(run, variant, found, _entries(run, found))
@@ -56,6 +58,14 @@ def search_of(run: SearchRun) -> FormulaSearch | LearnedSearch | PlacedSearch:
     if run.request.placement:
         return PlacedSearch(run)
     return LearnedSearch(run) if run.request.learned else FormulaSearch(run)
+
+
+def _lean(found: Mapping[int, Found]) -> dict[int, Found]:
+    """What was found, without forwards that nothing comes of."""
+    samplers = {
+        steps: replace(each.sampler, table=without_idle_branches(each.sampler.table)) for steps, each in found.items()
+    }
+    return {steps: replace(each, sampler=samplers[steps]) for steps, each in found.items()}
 
 
 def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from schedules.artefact import Entry, Schedule
+from schedules.search.idle_branches import with_all_branches, without_idle_branches
 from schedules.search.method import Sampler
 from schedules.search.moved import moved_cost
 from schedules.search.newton import looks
@@ -80,7 +81,7 @@ class Splicing:
             done=wanted.done,
             steps=wanted.steps,
             sigmas=tuple(sigmas.tolist()),
-            table=StoredTable.of(begun_as(own, begun_own, wanted.done)),
+            table=StoredTable.of(begun_as(without_idle_branches(own), begun_own, wanted.done)),
             evidence=self._evidences.of_itself(sampler),
         )
 
@@ -91,7 +92,7 @@ class Splicing:
         return entry
 
     def _table(self, steps: int) -> Table:
-        return artefact_sampler(self._schedule, self._entry(steps)).table
+        return with_all_branches(artefact_sampler(self._schedule, self._entry(steps)).table)
 
     def _cost(self, wanted: Wanted) -> float:
         request, starts = self._run.request, 1 if wanted.done == 1 else 2
@@ -104,10 +105,10 @@ class Splicing:
 
 
 def begun_as(table: Table, begun: Table, done: int) -> Table:
-    """A table with the first rows of another, to the last digit: those that a change of coordinates leaves rounded.
+    """A table with the first rows of another, to the last digit and forward: what was made stays as it was.
 
     Args:
-        table: begins as the other does, but for rounding.
+        table: begins as the other does, but for rounding and unconditional outputs that count for nothing.
         begun: the other.
         done: how many rows.
     """
@@ -121,4 +122,4 @@ def begun_as(table: Table, begun: Table, done: int) -> Table:
         return np.concatenate([first[:done], rest[done:]])
 
     t, c, w = spliced(begun.t, table.t), spliced(begun.c, table.c), spliced(begun.w, table.w)
-    return replace(table, t=t, c=c, w=w, X=rows)
+    return replace(table, t=t, c=c, w=w, X=rows, uncond=begun.uncond[:done] + table.uncond[done:])

@@ -130,7 +130,6 @@ def _choose(request: BudgetRequest, limits: Limits, registry: Registry, default_
         best_choice(request, limits, steps, registry)
         or nearest_choice(request, limits, steps, registry)
         # What is beyond the bounds is refused by its own numbers: a grid of these steps takes no less.
-        or best_choice(request, unbounded, steps, registry)
         or nearest_choice(named, unbounded, steps, registry)
         or from_grid(request, request.card.grid, steps)
     )

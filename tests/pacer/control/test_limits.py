@@ -230,6 +230,11 @@ def test_contradictions_are_refused_with_the_numbers(
     assert said in error.detail
 
 
+def test_of_a_number_of_steps_the_best_schedule_is_refused() -> None:
+    error = refused(registry=Registry.load(), guidance_scale=CARD.guidance_scale, steps=8, evaluations=12)
+    assert "8 steps of schedule 'shapes-64/learned/8' under solver 'learned' take 16" in error.detail
+
+
 def test_two_floors_that_no_schedule_keeps_both_are_named_together() -> None:
     """ab2 has the quality, euler the PSNR."""
     registry = Registry.of([schedule("ab2", entry(8, 36.0, 0.9)), schedule("euler", entry(8, 50.0, 0.5))])

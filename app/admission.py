@@ -15,9 +15,10 @@ import msgspec
 
 from app.binding import quoted_fields, quoted_source
 from app.gateway import Gateway
-from app.intake import Quoted, budget_request, check_words, quote
+from app.intake import Quoted, budget_request, quote
 from app.pictures import Source, sized
 from app.schemas.requests import MAX_SEED, DrawFields
+from app.words import check_words
 from pacer.control.budget_request import BudgetRequest, invalid
 from pacer.control.evaluations import forwards
 from pacer.control.inflow import inflow_of
@@ -135,8 +136,8 @@ async def _judged(fields: DrawFields, gateway: Gateway, count: int | None, sourc
         bound = await gateway.bound_plans.find(fields.plan_id, owner)
         fields = quoted_fields(fields, bound, count)
     card = gateway.card(fields.model)
-    check_words(fields.prompt, "prompt", gateway, card)
-    check_words(fields.negative_prompt or "", "negative_prompt", gateway, card)
+    for field, text in (("prompt", fields.prompt), ("negative_prompt", fields.negative_prompt or "")):
+        check_words(text, field, card, gateway.settings.max_prompt_chars)
     images = count or (1 if bound is None else bound.images)
     seed = _seed(fields.seed, images)
     request = replace(_request(fields, gateway, card, source), images=images, prompt=fields.prompt)

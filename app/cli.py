@@ -24,6 +24,11 @@ app = typer.Typer(
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 Model = Annotated[str | None, typer.Option(help="A served model's id, name or folder; the first served by default.")]
+GuidanceScale = Annotated[float | None, typer.Option(help="The model's own by default.")]
+Live = Annotated[
+    bool | None, typer.Option("--live", help="Take the speed that workers on the store of PACER_REDIS_URL publish.")
+]
+Speed = Annotated[Path | None, typer.Option(help="Instead of it: a worker's speed as JSON.")]
 
 
 def main() -> None:
@@ -85,6 +90,9 @@ def plan(
     evaluations: Annotated[
         int | None, typer.Option(help="Most network evaluations for one image; a guided step takes two.")
     ] = None,
+    latency_ms: Annotated[
+        int | None, typer.Option(help="Most milliseconds from arrival to the image; needs --live or --speed.")
+    ] = None,
     min_quality: Annotated[
         float | None, typer.Option(help="Least share of the many-step teacher's quality, 0 to 1.")
     ] = None,
@@ -94,7 +102,8 @@ def plan(
     ] = None,
     min_steps: Annotated[int | None, typer.Option(help="Fewest steps.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What will be drawn: floors then follow from its words.")] = None,
+    guidance_scale: GuidanceScale = None,
     schedule: Annotated[str | None, typer.Option(help="A registry id model/solver[@variant]/steps, or a grid.")] = None,
     solver: Annotated[str | None, typer.Option(help="The solver wanted.")] = None,
     sigmas: Annotated[str | None, typer.Option(help="Own noise levels, comma-separated, the last 0.")] = None,
@@ -102,14 +111,24 @@ def plan(
     allow_interpolated: Annotated[
         bool, typer.Option(help="Take a searched schedule outside the guidance and sizes it was shown for.")
     ] = False,
+    live: Live = None,
+    speed: Speed = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what would be run for a budget, from the registry alone: no store, no worker."""
-    from app.quote import Bounds, describe_plan, quote_locally, read_sigmas
+    """Say what would be run for a budget, from the registry alone: no worker, and no store but for --live."""
+    from app.quote import Bounds, quote_locally, read_sigmas
+    from app.quote_text import describe_plan
+    from app.stages import Stages
 
+    bounds = Bounds(
+        steps=steps, evaluations=evaluations, latency_s=None if latency_ms is None else latency_ms / 1000,
+        min_quality=min_quality, min_psnr_db=min_psnr_db, kept_by=kept_by, min_steps=min_steps, max_steps=max_steps,
+    )  # fmt: skip
     planned = quote_locally(
         _settings(),
-        Bounds(steps, evaluations, min_quality, min_psnr_db, kept_by, min_steps, max_steps),
+        bounds,
+        prompt=prompt,
+        stages=Stages(live=live, speed=speed),
         model=model,
         guidance_scale=guidance_scale,
         schedule=schedule,
@@ -119,6 +138,24 @@ def plan(
         allow_interpolated=allow_interpolated,
     )
     typer.echo(json.dumps(planned.model_dump(), indent=2) if as_json else describe_plan(planned))
+
+
+@app.command()
+def frontier(
+    *,
+    model: Model = None,
+    guidance_scale: GuidanceScale = None,
+    live: Live = None,
+    speed: Speed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plans as JSON.")] = False,
+) -> None:
+    """Say what each further evaluation buys: the schedules that no other beats, from the registry alone."""
+    from app.quote import frontier_locally
+    from app.quote_text import describe_frontier
+    from app.stages import Stages
+
+    shown = frontier_locally(_settings(), Stages(live=live, speed=speed), model=model, guidance_scale=guidance_scale)
+    typer.echo(json.dumps(shown.model_dump(), indent=2) if as_json else describe_frontier(shown))
 
 
 @app.command()
@@ -137,10 +174,8 @@ def simulate(
         str | None, typer.Option(help="Deadlines in service times, least,most, as in 1.5,5; none by default.")
     ] = None,
     write_trace: Annotated[Path | None, typer.Option(help="Write the arrivals to this file.")] = None,
-    live: Annotated[
-        bool | None, typer.Option("--live", help="Take the speed that workers on the store of PACER_REDIS_URL publish.")
-    ] = None,
-    speed: Annotated[Path | None, typer.Option(help="Instead of it: a worker's speed as JSON.")] = None,
+    live: Live = None,
+    speed: Speed = None,
     turn_ms: Annotated[float | None, typer.Option(help="Instead of it: of a network call, whatever is in it.")] = None,
     row_ms: Annotated[float | None, typer.Option(help="What each row of the call adds.")] = None,
     encode_ms: Annotated[float | None, typer.Option(help="Of a prompt; 0 by default.")] = None,
@@ -150,9 +185,10 @@ def simulate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
 ) -> None:
     """Say how many workers a traffic needs, by the gateway's own admission and the workers' own batcher."""
-    from app.simulate import Stages, Traffic
+    from app.simulate import Traffic
     from app.simulate import simulate as run_simulation
     from app.simulated_table import show
+    from app.stages import Stages
 
     simulated = run_simulation(
         _settings(),

@@ -17,7 +17,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Lora, Plan
 from pacer.jobs.owners import EVERYBODY
 from pacer.loras import choose
-from pacer.models import ModelCard, count_words
+from pacer.models import ModelCard
 from schedules.table import Table
 
 _SIZE = re.compile(r"([0-9]+)x([0-9]+)")
@@ -164,20 +164,6 @@ def _size(size: str | None, card: ModelCard) -> tuple[int, int]:
     if match is None or not card.allows(int(match[1]), int(match[2])):
         raise _invalid("size", f"{card.id} draws {card.sizes}, not {size}")
     return int(match[1]), int(match[2])
-
-
-def check_words(text: str, field: str, gateway: Gateway, card: ModelCard) -> None:
-    """Refuse a text that is longer than the model reads.
-
-    Raises:
-        PacerError: invalid_request, naming both lengths.
-    """
-    most_chars = gateway.settings.max_prompt_chars
-    if len(text) > most_chars:
-        raise _invalid(field, f"may have at most {most_chars} characters, has {len(text)}")
-    words = count_words(text)
-    if card.max_words is not None and words > card.max_words:
-        raise _invalid(field, f"{card.id} reads at most {card.max_words} words, there are {words}")
 
 
 def _invalid(field: str, detail: str) -> PacerError:

@@ -1,13 +1,17 @@
-"""`pacer plan`: a plan from the registry alone."""
+"""`pacer plan` and `pacer frontier`: plans from the registry alone."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from app.schemas.answers import PlanAnswer
-from pacer.control.budget_request import BudgetRequest
+from app.schemas.answers import FrontierAnswer, PlanAnswer
+from app.stages import Stages, read_stages
+from app.words import check_words
+from pacer.control.budget_request import BudgetRequest, invalid
+from pacer.control.frontier import frontier
+from pacer.control.limits import Forecast
 from pacer.control.planner import plan
-from pacer.models import choose, find, served
+from pacer.models import ModelCard, choose, find, served
 from pacer.settings import Settings
 from schedules.registry import Registry
 
@@ -18,6 +22,7 @@ class Bounds:
 
     steps: int | None = None
     evaluations: int | None = None
+    latency_s: float | None = None
     min_quality: float | None = None
     min_psnr_db: float | None = None
     kept_by: float | None = None
@@ -29,6 +34,8 @@ def quote_locally(
     settings: Settings,
     bounds: Bounds,
     *,
+    prompt: str | None = None,
+    stages: Stages | None = None,
     model: str | None,
     guidance_scale: float | None,
     schedule: str | None,
@@ -37,19 +44,24 @@ def quote_locally(
     allow_other_model: bool = False,
     allow_interpolated: bool = False,
 ) -> PlanAnswer:
-    """The plan of a budget without a store; seconds stay unknown.
+    """The plan of a budget, for an image that waits for nobody; without a worker's stages its seconds stay unknown.
 
     Raises:
         PacerError: the request is wrong, as the gateway would say it.
+        ValueError: seconds are bounded and nothing says what a worker takes, or what says it is wrong.
     """
-    card = choose(None, served(settings)) if model is None else find(model, settings)
-    width, height = card.default_size
-    request = BudgetRequest(
-        card=card,
-        guidance_scale=card.guidance_scale if guidance_scale is None else guidance_scale,
-        width=width,
-        height=height,
+    card = _card(model, settings)
+    if prompt is not None:
+        check_words(prompt, "prompt", card, settings.max_prompt_chars)
+        if not prompt.strip():
+            raise invalid("prompt", "must not be empty")
+    forecast = _forecast(stages, settings, card)
+    if bounds.latency_s is not None and forecast is None:
+        raise ValueError("--latency-ms: say what a worker takes, by --speed with a file or by --live")
+    request = replace(
+        _request(card, guidance_scale),
         **asdict(bounds),
+        prompt=prompt,
         schedule=schedule,
         solver=solver,
         sigmas=sigmas,
@@ -59,11 +71,42 @@ def quote_locally(
     planned, _ = plan(
         request,
         Registry.load(settings.registry_dir),
-        None,
+        forecast,
         default_steps=settings.default_steps,
         max_steps=settings.max_steps,
     )
     return PlanAnswer.of(planned)
+
+
+def frontier_locally(
+    settings: Settings, stages: Stages | None = None, *, model: str | None, guidance_scale: float | None
+) -> FrontierAnswer:
+    """The schedules of a model that no other beats, cheapest first; of seconds as `quote_locally`.
+
+    Raises:
+        PacerError: the model or the guidance scale is wrong, as the gateway would say it.
+        ValueError: what says what a worker takes is wrong.
+    """
+    card = _card(model, settings)
+    request, registry = _request(card, guidance_scale), Registry.load(settings.registry_dir)
+    plans = frontier(request, registry, _forecast(stages, settings, card), max_steps=settings.max_steps)
+    data = [PlanAnswer.of(plan) for plan in plans]
+    return FrontierAnswer(model=card.id, guidance_scale=request.guidance_scale, data=data)
+
+
+def _card(model: str | None, settings: Settings) -> ModelCard:
+    return choose(None, served(settings)) if model is None else find(model, settings)
+
+
+def _request(card: ModelCard, guidance_scale: float | None) -> BudgetRequest:
+    """At the model's own size, and without a bound."""
+    scale, (width, height) = card.guidance_scale if guidance_scale is None else guidance_scale, card.default_size
+    return BudgetRequest(card=card, guidance_scale=scale, width=width, height=height)
+
+
+def _forecast(stages: Stages | None, settings: Settings, card: ModelCard) -> Forecast | None:
+    """None where nothing was said of stages."""
+    return None if stages in (None, Stages()) else Forecast(read_stages(stages, settings, card.id))
 
 
 def read_sigmas(text: str) -> tuple[float, ...]:
@@ -82,22 +125,3 @@ def _number(text: str) -> float:
         raise ValueError(
             f"--sigmas: must be numbers with commas between them, as in 1,0.5,0; not {text[:80]!r}"
         ) from None
-
-
-def describe_plan(planned: PlanAnswer) -> str:
-    """The plan for a person to read."""
-    quality = planned.predicted_quality_db
-    expected = "unknown" if quality is None else f"{quality.mean:.1f} dB ({quality.low:.1f} to {quality.high:.1f})"
-    if quality is not None:
-        expected += "".join(
-            f", {100 * kept.by:.0f} of 100 pictures {kept.least:.1f} or more" for kept in quality.kept[2:]
-        )
-    expected += " for this prompt" if planned.by_prompt else ""
-    sigmas = " ".join(f"{sigma:.4f}" for sigma in planned.sigmas)
-    foreign = " (optimised on another model)" if planned.other_model else ""
-    foreign += " (not shown to hold for this guidance, size or budget)" if planned.interpolated else ""
-    return (
-        f"model        {planned.model}\nschedule     {planned.schedule}{foreign}\nsolver       {planned.solver}\n"
-        f"steps        {planned.steps}\nevaluations  {planned.evaluations}\n"
-        f"quality      {expected}\nsigmas       {sigmas}"
-    )

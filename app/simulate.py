@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
+from app.stages import Stages, named, read_stages
 from pacer.control.simulation.asked import Asked
 from pacer.control.simulation.figures import Report
 from pacer.control.simulation.poisson import poisson_trace, read_shares
 from pacer.control.simulation.service import simulate_service
-from pacer.control.simulation.speed_file import checked, read_speed
 from pacer.control.simulation.trace_file import TraceError, read_trace, write_trace
-from pacer.jobs.connection import connect_async
 from pacer.jobs.messages import WorkerSpeed
-from pacer.jobs.store import JobStore
 from pacer.models import ModelCard, choose, find, served
 from pacer.settings import Settings
 from schedules.registry import Registry
@@ -31,7 +27,6 @@ _SETTINGS = (
     "policy", "slots", "aging_s", "queue_limit", "best_effort_slack_s", "beat_s", "default_steps", "max_steps",
     "degrade_at",
 )  # fmt: skip
-_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +39,6 @@ class Traffic:
     seed: int | None = None
     budgets: str | None = None
     deadline_factor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """What a worker's stages take: as live workers publish it, a file, or milliseconds; what is None was not said."""
-
-    live: bool | None = None
-    speed: Path | None = None
-    turn_ms: float | None = None
-    row_ms: float | None = None
-    encode_ms: float | None = None
-    decode_ms: float | None = None
-    deliver_ms: float | None = None
-    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +65,7 @@ class Simulation:
         Raises:
             ValueError: it cannot be written.
         """
-        _named(path, lambda path: path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8"))
+        named(path, lambda path: path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8"))
 
 
 def simulate(
@@ -99,7 +80,7 @@ def simulate(
     counts, registry = read_workers(workers), Registry.load(settings.registry_dir)
     trace, speed = _trace_and_speed(traffic, stages, model, settings, registry)
     if write is not None:
-        _named(write, lambda path: _write(path, trace))
+        named(write, lambda path: _write(path, trace))
     return Simulation(
         model=trace[0].request.card.id,
         requests=len(trace),
@@ -119,38 +100,6 @@ def read_workers(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
         raise ValueError(f"--workers: must be whole numbers from 1 on with commas between them, not {text[:80]!r}")
     return tuple(int(part) for part in parts)
-
-
-def read_stages(stages: Stages, settings: Settings, model: str) -> WorkerSpeed:
-    """A worker's speed: as the model's live workers publish it, from the file, or from the milliseconds.
-
-    Raises:
-        ValueError: two of them are given, none is, or one is wrong.
-        PacerError: store_unavailable.
-    """
-    said = [f"--{name.replace('_', '-')}" for name, value in asdict(stages).items() if value is not None]
-    if said[:1] in (["--live"], ["--speed"]) and len(said) > 1:
-        raise ValueError(f"{said[0]} says it all; leave out {said[1]}")
-    if stages.live:
-        return asyncio.run(_published(settings, model))
-    if stages.speed is not None:
-        return _named(stages.speed, lambda path: read_speed(path.read_bytes()))
-    if stages.turn_ms is None or stages.row_ms is None:
-        raise ValueError("say what a network call takes: --turn-ms and --row-ms, --speed with a file, or --live")
-    milliseconds = (stages.turn_ms, stages.row_ms, stages.encode_ms, stages.decode_ms)
-    turn_s, row_s, encode_s, decode_s = ((value or 0.0) / 1000 for value in milliseconds)
-    rows = settings.max_batch_rows if stages.rows is None else stages.rows
-    return checked(WorkerSpeed(turn_s, row_s, encode_s, decode_s, rows, (stages.deliver_ms or 0.0) / 1000))
-
-
-async def _published(settings: Settings, model: str) -> WorkerSpeed:
-    if settings.redis_url is None:
-        raise ValueError("--live asks the store of the workers; say where it is by PACER_REDIS_URL")
-    async with connect_async(settings.redis_url) as client:
-        speed = await JobStore(client, settings).speed(model)
-    if speed is None:
-        raise ValueError(f"--live: no worker of {model} has measured yet; each has when it is ready")
-    return speed
 
 
 def read_factors(text: str) -> tuple[float, float]:
@@ -179,7 +128,7 @@ def _trace_and_speed(
     said = [name for name, value in asdict(traffic).items() if value is not None and name != "arrivals"]
     if said:
         raise ValueError(f"--arrivals says who comes when; leave out --{said[0].replace('_', '-')}")
-    trace = _named(traffic.arrivals, lambda path: _of_one_model(_read(path, settings), card))
+    trace = named(traffic.arrivals, lambda path: _of_one_model(_read(path, settings), card))
     return trace, read_stages(stages, settings, trace[0].request.card.id)
 
 
@@ -223,13 +172,3 @@ def _of_one_model(trace: Sequence[Asked], card: ModelCard | None) -> tuple[Asked
     if not own:
         raise TraceError(f"it asks for {', '.join(models)}, never for the --model")
     return own
-
-
-def _named(path: Path, read: Callable[[Path], _Read]) -> _Read:
-    """What is done with a file; what goes wrong is told with its name."""
-    try:
-        return read(path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

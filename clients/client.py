@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import quote, urlencode
 
 Json = dict[str, Any]
 
@@ -117,6 +118,20 @@ class Pacer:
         to run that very schedule.
         """
         return self._json("POST", "/v1/plan", _with_budget(fields))
+
+    def frontier(self, model: str, guidance_scale: float | None = None) -> list[Json]:
+        """What each further evaluation buys: plans of the schedules that no other beats, cheapest first.
+
+        Args:
+            model: a served model's id.
+            guidance_scale: the model's own by default.
+
+        Raises:
+            PacerRefused: no such model, or a scale that it does not take.
+        """
+        asked = "" if guidance_scale is None else f"?{urlencode({'guidance_scale': guidance_scale})}"
+        plans: list[Json] = self._json("GET", f"/v1/models/{quote(model)}/frontier{asked}")["data"]
+        return plans
 
     def submit(self, prompt: str, **fields: Any) -> str:
         """Queue one image; returns the job's id."""

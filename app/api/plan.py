@@ -10,11 +10,12 @@ from app.auth import OwnerDep
 from app.binding import bind
 from app.body import StrictRoute
 from app.gateway import GatewayDep
-from app.intake import budget_request, check_words, count_of, quote
+from app.intake import budget_request, count_of, quote
 from app.pictures import MASKED_STRENGTH
 from app.problems import describe
 from app.schemas.answers import BoundQuoteAnswer, PlanAnswer, QuoteAnswer
 from app.schemas.requests import PlanRequest
+from app.words import check_words
 from pacer.control.budget_request import PictureEntry
 from pacer.errors import ErrorKind
 
@@ -39,7 +40,7 @@ router = APIRouter(prefix="/v1/plan", tags=["plan"], route_class=StrictRoute)
 async def make_plan(body: PlanRequest, gateway: GatewayDep, owner: OwnerDep) -> BoundQuoteAnswer | QuoteAnswer:
     """What would be run for a budget, how long it should take and how good it should be."""
     request = replace(budget_request(body, gateway), images=count_of(body.n, gateway), prompt=body.prompt)
-    check_words(body.prompt or "", "prompt", gateway, request.card)
+    check_words(body.prompt or "", "prompt", request.card, gateway.settings.max_prompt_chars)
     if body.strength is not None or body.masked:
         request = replace(request, picture=_entry(body))
     planned, table, _ = await quote(request, gateway, owner)

@@ -32,6 +32,17 @@ def test_plan_is_what_generate_then_runs(pacer):
     assert plan["schedule"] == pacer.generate(PROMPT, steps=4).facts["schedule"]
 
 
+def test_the_frontier_is_what_each_number_of_evaluations_buys(pacer):
+    plans = pacer.frontier("shapes-64")
+    spent = [plan["evaluations"] for plan in plans]
+    assert spent == sorted(set(spent))
+    assert plans[3]["schedule"] == pacer.plan(evaluations=spent[3])["schedule"]
+    assert pacer.frontier("shapes-64", guidance_scale=1.0) == []  # nothing was measured there
+    with pytest.raises(PacerRefused) as caught:
+        pacer.frontier("no/such model")
+    assert (caught.value.status, caught.value.kind) == (404, "model_not_found")
+
+
 def test_a_binding_plan_is_run_once(pacer):
     plan = pacer.plan(evaluations=9, bind_seconds=30)
     facts = pacer.generate(PROMPT, plan_id=plan["plan_id"]).facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from pacer.control.budget_request import BudgetRequest, grid_solver
 from pacer.control.by_prompt import Expected
@@ -41,7 +42,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
     if longest is not None and (longest.steps >= steps or not has_grids):
         return longest.choice
     near = nearest_choice(request, limits, max(1, steps), registry)
-    if near is None and not has_grids:
+    if near is None and (steps < 1 or not has_grids):
         _check_reachable(request, limits, known)
     return near or from_grid(request, card.grid, longest_grid(request, limits))
 
@@ -71,14 +72,21 @@ def _measured_scales(known: tuple[Offer, ...]) -> list[float]:
 
 
 def _check_reachable(request: BudgetRequest, limits: Limits, known: tuple[Offer, ...]) -> None:
-    """Refuse less than any schedule takes of a solver that has nothing but searched ones."""
+    """Refuse less than any searched schedule takes, where no grid takes less."""
     free = Limits(steps=limits.steps)
     least = min((offer for offer in known if offer.within(free)), key=lambda offer: offer.evaluations, default=None)
-    if least is not None:
-        what = f"a schedule of solver {request.solver!r}"
+    if least is not None and least.evaluations <= _least_grid(request, limits):
+        searched = f"schedule {least.schedule.entry_id(least.steps)!r}"
+        what = searched if request.solver is None else f"a schedule of solver {request.solver!r}"
         raise nothing_fits(
             limits, what, least.turns, least.evaluations, scale=request.branch_scale, field=request.branch_field
         )
+
+
+def _least_grid(request: BudgetRequest, limits: Limits) -> float:
+    """Forwards of the shortest grid that is long enough; inf where the solver wanted has none."""
+    solver = request.card.solver if request.solver is None else request.solver
+    return rows_of(solver, limits.steps[0]) * forwards(request.branch_scale) if solver in SOLVERS else inf
 
 
 def _grid_steps(request: BudgetRequest, limits: Limits) -> int:

@@ -156,6 +156,12 @@ def test_one_evaluation_is_enough_where_an_entry_skips_the_unconditional_output(
         assert (made.schedule, made.evaluations) == ("shapes-64/learned@lean/1", 1)
 
 
+def test_a_refusal_names_the_least_that_is_to_be_had() -> None:
+    lean = Registry.of([schedule(LEARNED, entry(LEARNED, 2, 20.0, ("skipped", "fresh")))])
+    assert "'shapes-64/learned/2', 3 network evaluations" in refused(lean, evaluations=2, min_steps=2).detail
+    assert "2 network evaluations" in refused(lean, evaluations=1).detail  # of a grid's one step
+
+
 def test_an_entry_that_nobody_measured_serves_where_the_grid_has_no_more_steps() -> None:
     registry = Registry.of([schedule("ab2", entry("ab2", 3, None), entry("ab2", 4, None))])
     assert planned(registry, evaluations=9).schedule == "shapes-64/ab2/4"

@@ -10,6 +10,7 @@ from typing import Annotated
 import structlog
 from fastapi import Depends, Request
 
+from app.schemas.budget import Budget
 from pacer import models
 from pacer.jobs.bound_plans import BoundPlans
 from pacer.jobs.messages import Job, JobState, PictureFiles
@@ -17,7 +18,7 @@ from pacer.jobs.owners import EVERYBODY
 from pacer.jobs.store import JobStore
 from pacer.metrics import Metrics
 from pacer.models import ModelCard
-from pacer.settings import Settings
+from pacer.settings import QualityLevel, Settings
 from schedules.registry import Registry
 
 
@@ -31,6 +32,8 @@ class Gateway:
     store: JobStore
     bound_plans: BoundPlans
     metrics: Metrics
+    tiers: Mapping[QualityLevel, Budget]
+    """What quality levels stand for."""
     again: Mapping[str, asyncio.Lock]
     """By model: those whose plan was stale plan again one after the other."""
 

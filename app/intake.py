@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from app.gateway import Gateway
 from app.schemas.budget import Budget
 from app.schemas.requests import ImagesRequest, PlanFields
+from app.tiers import with_tier
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
 from pacer.control.inflow import inflow_of
@@ -86,14 +87,15 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
     """
     card = gateway.card(fields.model)
     width, height = _size(fields.size, card)
+    budget = _budget(fields, gateway, card)
     return BudgetRequest(
         card=card,
         guidance_scale=card.guidance_scale if fields.guidance_scale is None else fields.guidance_scale,
         true_cfg_scale=1.0 if fields.true_cfg_scale is None else fields.true_cfg_scale,
         width=width,
         height=height,
-        steps=_steps(fields, gateway),
-        **_bounds(fields.budget),
+        steps=_steps(fields, budget, gateway),
+        **({} if budget is None else budget.bounds()),
         schedule=fields.schedule,
         solver=fields.solver,
         sigmas=None if fields.sigmas is None else tuple(fields.sigmas),
@@ -113,41 +115,23 @@ def _loras(fields: PlanFields, gateway: Gateway, card: ModelCard) -> tuple[Lora,
     return loras
 
 
-class _Bounds(TypedDict, total=False):
-    evaluations: int | None
-    latency_s: float | None
-    min_steps: int | None
-    max_steps: int | None
-    min_psnr_db: float | None
-    min_quality: float | None
-    kept_by: float | None
+def _budget(fields: PlanFields, gateway: Gateway, card: ModelCard) -> Budget | None:
+    """What the request says, and its quality level for it; a distilled model has its own steps at every level."""
+    level = fields.quality_level if isinstance(fields, ImagesRequest) else None
+    if level is None or (card.distilled is not None and level not in gateway.settings.quality_budgets):
+        return fields.budget
+    return with_tier(fields.budget, level, gateway.tiers[level])
 
 
-def _bounds(budget: Budget | None) -> _Bounds:
-    """What a budget says beside the steps."""
-    if budget is None:
-        return {}
-    return {
-        "evaluations": budget.evaluations,
-        "latency_s": None if budget.latency_ms is None else budget.latency_ms / 1000,
-        "min_steps": budget.min_steps,
-        "max_steps": budget.max_steps,
-        "min_psnr_db": budget.min_psnr_db,
-        "min_quality": budget.min_quality,
-        "kept_by": budget.kept_by,
-    }
-
-
-def _steps(fields: PlanFields, gateway: Gateway) -> int | None:
+def _steps(fields: PlanFields, budget: Budget | None, gateway: Gateway) -> int | None:
     """The one step budget that the fields agree on, if they name any."""
     settings = gateway.settings
     named: dict[str, int] = {}
-    if fields.budget is not None and fields.budget.steps is not None:
-        named["budget.steps"] = fields.budget.steps
+    if budget is not None and budget.steps is not None:
+        by_level = fields.budget is None or fields.budget.steps is None
+        named["quality" if by_level else "budget.steps"] = budget.steps
     if fields.num_inference_steps is not None:
         named["num_inference_steps"] = fields.num_inference_steps
-    if isinstance(fields, ImagesRequest) and fields.quality_level is not None:
-        named["quality"] = settings.quality_steps[fields.quality_level]
     for field, steps in named.items():
         if not 1 <= steps <= settings.max_steps:
             raise _invalid(field, f"must lie in 1 to {settings.max_steps}, is {steps}")

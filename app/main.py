@@ -21,6 +21,7 @@ from app.api import edits, health, images, jobs, models, plan
 from app.auth import BearerKeys, check_digests
 from app.context import RequestContext
 from app.gateway import Gateway
+from app.tiers import tiers_of
 from pacer.jobs.bound_plans import BoundPlans
 from pacer.jobs.connection import connect_async
 from pacer.jobs.store import JobStore
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         store=store,
         bound_plans=BoundPlans(client),
         metrics=make_metrics("gateway"),
+        tiers=tiers_of(settings, cards.values()),
         again={model: asyncio.Lock() for model in cards},
     )
     app = FastAPI(

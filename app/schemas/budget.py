@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypedDict
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
@@ -42,6 +42,18 @@ Share = Annotated[
     BeforeValidator(_given_number),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
 ]
+
+
+class Bounds(TypedDict, total=False):
+    """What a budget says beside the steps, as planning takes it."""
+
+    evaluations: int | None
+    latency_s: float | None
+    min_steps: int | None
+    max_steps: int | None
+    min_psnr_db: float | None
+    min_quality: float | None
+    kept_by: float | None
 
 
 class Budget(Strict):
@@ -101,3 +113,15 @@ class Budget(Strict):
             missing = InitErrorDetails(type=_NOTHING_SAID, loc=("steps",), input={})
             raise ValidationError.from_exception_data("Budget", [missing])
         return self
+
+    def bounds(self) -> Bounds:
+        """What it says beside the steps."""
+        return Bounds(
+            evaluations=self.evaluations,
+            latency_s=None if self.latency_ms is None else self.latency_ms / 1000,
+            min_steps=self.min_steps,
+            max_steps=self.max_steps,
+            min_psnr_db=self.min_psnr_db,
+            min_quality=self.min_quality,
+            kept_by=self.kept_by,
+        )

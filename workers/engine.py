@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pacer.control.batcher import Batcher
 from pacer.control.policies import POLICIES, Policy
 from pacer.control.requests import Request
+from pacer.control.turns import TurnCost
 from pacer.errors import ErrorKind
 from pacer.jobs.messages import Claim, Job
 from schedules.table import TableError
@@ -29,7 +30,7 @@ from workers.decoding import SLICE, Decoded, decode
 from workers.device import check_device
 from workers.encoding import Encoded, Encoder
 from workers.families.base import Family, PictureError
-from workers.held import Company, Held
+from workers.held import Company, Held, company_of
 from workers.lanes import open_lane
 from workers.loras import LoraError, Loras
 from workers.memory import Stage, is_out_of_memory
@@ -140,13 +141,15 @@ class Engine:
         self._decode_lane.close()
 
     def _row_limit(self, company: Hashable) -> int:
-        if not isinstance(company, Company):
-            raise TypeError(f"{company!r} is no company of jobs: this is a bug")
-        return self._family.rows(company.shape)
+        return self._family.rows(company_of(company).shape)
+
+    def _cost(self, company: Hashable) -> TurnCost:
+        return self.speed.cost_at(company_of(company).pixels)
 
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing, so that the first request does not pay for what libraries set up, and see how fast that is."""
         self._networks.warm_up(width, height)
+        self.speed.pixels = width * height
         profile(self._networks, self.speed)
 
     def remeasure(self) -> None:
@@ -201,7 +204,8 @@ class Engine:
             return self._fail(held, ErrorKind.worker_failed, _told(error))
         rows = tuple(int(n) for n in spec.table.forwards(spec.guidance_scale))
         deadline = self._steps_end_s(held.claim)
-        company = Company(spec.shape, held.loras, None if held.claim.attempt < self._last_attempt else job.id)
+        alone = None if held.claim.attempt < self._last_attempt else job.id
+        company = Company(spec.shape, held.loras, alone, job.pixels)
         self._batcher.admit(Request(job.id, company, rows, deadline, admitted_s=held.admitted_s))
         held.stepping_s = time.monotonic()
         if spec.picture is None and not held.loras:  # what is published is the time of a prompt alone
@@ -226,11 +230,11 @@ class Engine:
 
     def _steps_end_s(self, claim: Claim) -> float:
         """When its steps must be done, so that there is time for what follows them; time.monotonic()."""
-        waited = (claim.claimed_ms - claim.submitted_ms) / 1000
-        allowed = claim.job.deadline_s
-        return (
-            claim.claimed_s - waited + (self._best_effort_slack_s if allowed is None else allowed - self.speed.tail_s)
-        )
+        arrived_s = claim.claimed_s - (claim.claimed_ms - claim.submitted_ms) / 1000
+        allowed_s = claim.job.deadline_s
+        if allowed_s is None:
+            return arrived_s + self._best_effort_slack_s
+        return arrived_s + (allowed_s - self.speed.tail_at(claim.job.pixels))
 
     def replan(self, job: Job) -> Claim | None:
         """Go on with a job that steps here by another plan, whose table begins with what was evaluated already.
@@ -272,18 +276,18 @@ class Engine:
         """One evaluation of the most urgent compatible requests; finished ones come back as pictures."""
         unseated = [*self._seat_encoded(), *self._expire()]
         started = time.monotonic()
-        batch = self._batcher.pick(started, self.speed.cost)
+        batch = self._batcher.pick(started, self._cost)
         if batch and self._stepped_s is not None:
             self.speed.paused(started - self._stepped_s)
         rows = sum(request.next_rows for request in batch)
         splits, mixes = self._networks.splits, self._runner.mixes([request.id for request in batch])
         failed = self._step([request.id for request in batch])
         seconds = time.monotonic() - started
-        if batch:
+        if batch and (pixels := company_of(batch[0].key).pixels) == (self.speed.pixels or pixels):
             self.speed.max_rows = self._row_limit(batch[0].key)
         self._stepped_s = started + seconds if batch else None
         if batch and splits == self._networks.splits and not mixes:  # the line is that of the model's own network
-            self.speed.stepped(seconds, rows)
+            self.speed.stepped(seconds, rows, company_of(batch[0].key).pixels)
         stepped = [request.id for request in batch if request.id in self._held]
         for job_id in stepped:
             self._held[job_id].step += 1
@@ -364,7 +368,7 @@ class Engine:
         while self._decoding and self._decoding[0][1].done():
             slice_, future = self._decoding.popleft()
             decoded = self._result(slice_, future)
-            self.speed.decoded(decoded.seconds)
+            self.speed.decoded(decoded.seconds, slice_[0].claim.job.pixels)
             ended += [
                 self._end(held, picture, decoded)
                 for held, picture in zip(slice_, decoded.pictures, strict=True)

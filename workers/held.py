@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,18 @@ class Company(NamedTuple):
     shape: Shape
     loras: LoraSet
     alone: str | None  # a job that takes no other with it
+    pixels: int  # of their pictures, width x height
+
+
+def company_of(key: Hashable) -> Company:
+    """The company that the batcher was given as a key.
+
+    Raises:
+        TypeError: it was given something else.
+    """
+    if not isinstance(key, Company):
+        raise TypeError(f"{key!r} is no company of jobs: this is a bug")
+    return key
 
 
 @dataclass(slots=True, eq=False)

@@ -96,7 +96,7 @@ class Replanner:
             return None
         load = replace(read[0], now_ms=read[0].now_ms + round((now_s - read[1]) * 1000))
         due_s = _arrived_s(claim) + job.deadline_s - now_s
-        going = Going(job.plan, job.table, job.guidance_scale, job.deadline_s, job.leeway)
+        going = Going(job.plan, job.table, job.guidance_scale, job.deadline_s, job.leeway, job.pixels)
         found = self._ways.another(going, load, done=done, due_s=due_s, degrade_at=self._degrade_at)
         return None if found is None else msgspec.structs.replace(job, plan=found[0], table=found[1].table)
 

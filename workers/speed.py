@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pacer.control.latency_spread import HALF, MOST, LatencySpread
+from pacer.control.picture_size import row_seconds
 from pacer.control.turns import Gaps, Overruns, TurnCost
 from pacer.jobs.messages import WorkerSpeed
 
@@ -14,6 +15,7 @@ _FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
 _FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
 _TRUST = 0.5  # in one turn of an idle worker
 _MOST_CHANGE = 4.0  # times faster that one such turn may say it is
+_MOST_SIZES = 32  # that are remembered, those drawn last
 _ANSWER_S = 0.01  # from the store to the caller, which no worker sees: an event, a read and an answer on a busy host
 
 
@@ -89,7 +91,7 @@ class _Mean:
     def note(self, seconds: float) -> None:
         """Take in a measurement."""
         weight, self._weight = self._weight, _WEIGHT
-        self.seconds = seconds if self.seconds is None else (1 - weight) * self.seconds + weight * seconds
+        self.seconds = _mix(self.seconds, seconds, weight)
 
     def scale(self, factor: float) -> None:
         """Take everything of before for so many times as long."""
@@ -99,12 +101,19 @@ class _Mean:
 class SpeedMeter:
     """Seconds of a turn, and moving averages of those per prompt and per decoded picture.
 
+    The line of turns is of one size of pictures: the one that is set, else the first. Of others it is known what a row
+    adds to a turn, once they are drawn. Pixels are width x height; 0 stands for the line's own size.
+
     Args:
         max_rows: most rows of a turn, as far as is known before the first one.
     """
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
+        """Of pictures of the default size."""
+        self.pixels = 0
+        """Of the size that the line is of; 0 before it is known."""
+        self._rows: dict[int, float] = {}  # of other sizes, replaced whole, since another thread reads it
         self._turns = TurnFit()
         self._gaps = Gaps()
         self._overruns = Overruns()
@@ -117,12 +126,29 @@ class SpeedMeter:
         """Predicted seconds of a turn, with what comes before the next."""
         return replace(self._gaps.between(self._turns.cost or _FIRST_GUESS), overrun=self._overruns.share)
 
-    def stepped(self, seconds: float, rows: int) -> None:
-        """Note a turn."""
-        if self._turns.cost is not None:
-            self._overruns.note(self._pause_s + seconds, self.cost.seconds(1, rows))
+    def cost_at(self, pixels: int) -> TurnCost:
+        """The same of a turn of pictures of a size."""
+        cost = self.cost
+        if not self.pixels or pixels in (0, self.pixels):
+            return cost
+        return replace(cost, row_s=row_seconds(pixels, (self.pixels, cost.row_s), self._rows))
+
+    def stepped(self, seconds: float, rows: int, pixels: int = 0) -> None:
+        """Note a turn of pictures of a size."""
+        self.pixels = self.pixels or pixels
+        own, line = pixels in (0, self.pixels), self._turns.cost
+        if line is not None and (own or pixels in self._rows):
+            self._overruns.note(self._pause_s + seconds, self.cost_at(pixels).seconds(1, rows))
         self._pause_s = 0.0
-        self._turns.note(rows, seconds)
+        if own:
+            self._turns.note(rows, seconds)
+        else:
+            self._note_row(pixels, max(0.0, seconds - (line or _FIRST_GUESS).turn_s) / rows)
+
+    def _note_row(self, pixels: int, seconds: float) -> None:
+        """Note what a row of another size adds to a turn."""
+        others = [(known, row_s) for known, row_s in self._rows.items() if known != pixels]
+        self._rows = dict([*others[1 - _MOST_SIZES :], (pixels, _mix(self._rows.get(pixels), seconds))])
 
     def profiled(self, seconds: float, rows: int) -> None:
         """Note a turn that was made before the first job; nobody had predicted it."""
@@ -144,6 +170,7 @@ class SpeedMeter:
         ratio = min(max(seconds / known.seconds(1, rows), 1 / _MOST_CHANGE), 1.0)
         factor = 1 + _TRUST * (ratio - 1)
         self._turns.scale(factor)
+        self._rows = {pixels: factor * row_s for pixels, row_s in self._rows.items()}
         self._encode.scale(factor)
         self._decode.scale(factor)
 
@@ -156,9 +183,9 @@ class SpeedMeter:
         """Note an admission."""
         self._encode.note(seconds)
 
-    def decoded(self, seconds: float) -> None:
-        """Note a decoded picture."""
-        self._decode.note(seconds)
+    def decoded(self, seconds: float, pixels: int = 0) -> None:
+        """Note a decoded picture of a size."""
+        self._decode.note(seconds / self._relative(pixels))
 
     def delivered(self, seconds: float) -> None:
         """Note a picture's way from pixels into the store."""
@@ -171,7 +198,14 @@ class SpeedMeter:
     @property
     def tail_s(self) -> float:
         """Predicted seconds between the last step of a request and the picture in its caller's hands."""
-        return (self._decode.seconds or 0.0) + self._deliver_s
+        return self.tail_at(0)
+
+    def tail_at(self, pixels: int) -> float:
+        """The same of a picture of a size."""
+        return (self._decode.seconds or 0.0) * self._relative(pixels) + self._deliver_s
+
+    def _relative(self, pixels: int) -> float:
+        return pixels / self.pixels if pixels and self.pixels else 1.0
 
     @property
     def _deliver_s(self) -> float:
@@ -191,4 +225,10 @@ class SpeedMeter:
             deliver_seconds=self._deliver_s,
             half_within=self._spread.within(HALF),
             most_within=self._spread.within(MOST),
+            pixels=float(self.pixels),
+            sizes=self._rows,
         )
+
+
+def _mix(old: float | None, new: float, weight: float = _WEIGHT) -> float:
+    return new if old is None else (1 - weight) * old + weight * new

@@ -15,6 +15,9 @@ from pacer.control.turns import TurnCost
 RowLimit = Callable[[Hashable], int]
 """Most rows of one network call, by what the requests of a batch have in common."""
 
+CostOf = Callable[[Hashable], TurnCost]
+"""What a turn costs, predicted, by the same."""
+
 
 class Batcher:
     """Holds the admitted requests; picks, at each turn, the most urgent and those compatible with it.
@@ -78,22 +81,24 @@ class Batcher:
             raise ValueError(f"request {request.id!r} needs at least one evaluation left, each of at least one row")
         self._requests[request.id] = request
 
-    def pick(self, now_s: float, cost: TurnCost) -> tuple[Request, ...]:
+    def pick(self, now_s: float, cost: TurnCost | CostOf) -> tuple[Request, ...]:
         """The next batch: the most urgent request, and those compatible with it, by urgency.
 
         Args:
             now_s: the time now.
-            cost: of a turn, predicted.
+            cost: of a turn, predicted; the same for all or by key.
         """
         urgency = self._policy.urgency
-        order = sorted(self._requests.values(), key=lambda request: urgency(request, now_s, cost))
+        keys = {request.key for request in self._requests.values()}
+        costs = {key: cost if isinstance(cost, TurnCost) else cost(key) for key in keys}
+        order = sorted(self._requests.values(), key=lambda request: urgency(request, now_s, costs[request.key]))
         order = [*self._passed_over(now_s), *order]
         if not order:
             return ()
         key = order[0].key
         company = {request.id: request for request in order if request.key == key}
         batch = _fill(tuple(company.values()), self._max_rows(key))
-        return _in_time(batch, now_s, cost) if self._policy.minds_deadlines else batch
+        return _in_time(batch, now_s, costs[key]) if self._policy.minds_deadlines else batch
 
     def _passed_over(self, now_s: float) -> Sequence[Request]:
         """The request that has been here longest, if it has aged and did not step in the last turn."""

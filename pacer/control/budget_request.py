@@ -96,6 +96,17 @@ class BudgetRequest:
         return "true_cfg_scale" if self.card.embedded_guidance else "guidance_scale"
 
     @property
+    def pixels(self) -> int:
+        """Of one image, width x height."""
+        return self.width * self.height
+
+    @property
+    def relative_pixels(self) -> float:
+        """The same beside the model's default size."""
+        width, height = self.card.default_size
+        return self.pixels / (width * height)
+
+    @property
     def leaves_steps_open(self) -> bool:
         """Whether other bounds than a number of steps say what may be spent."""
         if self.steps is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pacer.control.picture_size import ALIKE, Weight
 from pacer.jobs.messages import WorkerSpeed
 
 
@@ -12,7 +13,7 @@ class Company:
     """Who is there when a request comes in.
 
     Attributes:
-        speed: what a worker measured.
+        speed: what a worker measured, at the default size, of which all forwards here are.
         workers: how many there are.
         ahead: forwards that go before the request's.
         held: forwards still to be made, all together.
@@ -27,27 +28,29 @@ class Company:
     images: int
     overtakes: bool = False
 
-    def added_s(self, turns: int, rows: int, images: int = 1) -> float:
+    def added_s(self, turns: int, rows: int, images: int = 1, weight: Weight = ALIKE) -> float:
         """Seconds that an image takes beyond those that it would take alone, as expected.
 
         It joins a batch after half of a turn. As long as the others have turns left, which is their mean, it shares its
         own with as many of them as a call has room for; of what goes before it and is not drawn in those turns, it
         waits for the end; where it may overtake, only for those that find no room in its own turns. Who comes later is
-        not known. The last of several images has the others of its request for company.
+        not known. The last of several images has the others of its request for company. All count as of its own
+        size.
 
         Args:
             turns: network calls of the image.
             rows: forwards in them together.
             images: of its request.
+            weight: what its forwards count.
         """
-        siblings = (images - 1) * rows
+        siblings = (images - 1) * weight.of(rows)
         held, ahead = self.held + siblings, self.ahead + siblings
         if not held:
             return 0.0
-        speed, each = self.speed, rows / turns
+        speed, each = self.speed, weight.of(rows) / turns
         others = (self.images + images - 1) / self.workers
         left = held / self.workers / (others * each)
-        beside, shared = min(max(0.0, speed.rows - each), others * each), min(float(turns), left)
+        beside, shared = min(max(0.0, speed.rows * weight.forward - each), others * each), min(float(turns), left)
         full_s = speed.turn_seconds + speed.rows * speed.row_seconds
         begin_s = (speed.turn_seconds + beside * speed.row_seconds) / 2 if self.held else 0.0
         waiting = max(0.0, ahead / self.workers - beside * shared)

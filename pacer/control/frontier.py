@@ -28,6 +28,7 @@ def frontier(
         PacerError: invalid_request, on the guidance scale.
     """
     check_guidance(request)
+    forecast = None if forecast is None else forecast.at(request.pixels)
     free = Limits(steps=(1, max_steps))
     held = [offer for offer in offers(request, registry) if offer.evidence is not None and offer.within(free)]
     front: list[Offer] = []

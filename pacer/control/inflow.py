@@ -25,8 +25,8 @@ class Inflow(NamedTuple):
 
     Attributes:
         images: how many.
-        open_images: of these, that leave their steps open.
-        forwards: of the network, for those whose steps are fixed.
+        open_images: of these, that leave their steps open; of the default size that take as long, by their pixels.
+        forwards: of the network, for those whose steps are fixed, likewise.
     """
 
     images: float = 0.0
@@ -43,9 +43,8 @@ def inflow_of(request: BudgetRequest, evaluations: int) -> Inflow:
     """
     if request.latency_s is None:
         return Inflow()
-    if is_open(request):
-        return Inflow(request.images, request.images)
-    return Inflow(request.images, 0.0, request.images * evaluations)
+    sized = request.images * request.relative_pixels
+    return Inflow(request.images, sized) if is_open(request) else Inflow(request.images, 0.0, sized * evaluations)
 
 
 def is_open(request: BudgetRequest) -> bool:

@@ -16,7 +16,7 @@ def kept(plan: Plan, table: Table, forecast: Forecast | None, *, latency_s: floa
     Args:
         plan: what was quoted.
         table: its table.
-        forecast: what workers measured, and how long the wait is; None before they have measured.
+        forecast: what workers measured, at the plan's size, and how long the wait is; None before they have measured.
         latency_s: most seconds from arrival to the images; None sets no bound.
         images: how many are asked for together.
 

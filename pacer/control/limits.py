@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pacer.control.company import Company
 from pacer.control.latency_spread import Times, times_of
 from pacer.control.load import Load
+from pacer.control.picture_size import ALIKE, Weight, at_size, weight_of
 from pacer.control.promise import Demand, Promise
 from pacer.control.step_cap import Traffic
 from pacer.control.turns import TurnCost
@@ -21,17 +22,19 @@ class Forecast:
     """What is known of the workers when a request comes in.
 
     Attributes:
-        speed: what they measured.
+        speed: what they measured, at the request's size.
         company: who is there beside it; None where nothing is known of others.
         promise: what a request with a deadline may be promised, or one without may hope for; None where nothing is
             known of others.
         traffic: who comes, and who draws; None where nothing is known of others.
+        weight: what its forwards count beside those of others.
     """
 
     speed: WorkerSpeed
     company: Company | None = None
     promise: Promise | None = None
     traffic: Traffic | None = None
+    weight: Weight = ALIKE
 
     @classmethod
     def of(
@@ -54,6 +57,14 @@ class Forecast:
             promise = Promise(load.speed, load.workers, company.turn_s(each), before)
         return cls(load.speed, company, promise, load.traffic)
 
+    def at(self, pixels: int) -> Forecast:
+        """The same for a picture of so many pixels, width x height; 0 where nobody said them."""
+        speed = at_size(self.speed, pixels)
+        if speed is self.speed:
+            return self
+        traffic = None if self.traffic is None else replace(self.traffic, own=speed)
+        return replace(self, speed=speed, traffic=traffic, weight=weight_of(speed, self.speed))
+
     def added_s(self, turns: int, rows: int, images: int) -> float:
         """Seconds that others, and the rest of its request's images, add to the last of these, as expected.
 
@@ -62,7 +73,7 @@ class Forecast:
             rows: forwards in them together.
             images: of the request.
         """
-        return 0.0 if self.company is None else self.company.added_s(turns, rows, images)
+        return 0.0 if self.company is None else self.company.added_s(turns, rows, images, self.weight)
 
     def cap(self, steps: tuple[int, int], each: int, latency_s: float) -> float:
         """The most forwards that the traffic leaves an image; inf where nothing is known of others.
@@ -149,7 +160,8 @@ class Limits:
             return True
         if known.service_s(turns, evaluations) > self.latency_s:
             return False
-        return known.promise is None or known.promise.holds(turns, evaluations, self.images, spared=spared)
+        forwards = known.weight.of(evaluations)
+        return known.promise is None or known.promise.holds(turns, forwards, self.images, spared=spared)
 
     def yielding(self, each: int) -> Limits:
         """The same, capped by what is left to a request without a deadline; with the least steps at the worst.
@@ -157,14 +169,14 @@ class Limits:
         Args:
             each: forwards of a step.
         """
-        promise = None if self.forecast is None else self.forecast.promise
-        if promise is None:
+        if self.forecast is None or self.forecast.promise is None:
             return self
+        promise, weight = self.forecast.promise, self.forecast.weight
         least, most = self.steps
         hoped = (
             steps
             for steps in range(most, least, -1)
-            if promise.holds(steps, each * steps, self.images, spared=self._spared(steps))
+            if promise.holds(steps, weight.of(each * steps), self.images, spared=self._spared(steps))
         )
         return replace(self, cap=each * next(hoped, least))
 
@@ -181,7 +193,7 @@ class Limits:
         service_s = known.service_s(turns, evaluations)
         if self.latency_s is None or known.promise is None:
             return service_s
-        late_s, _ = known.promise.alone.late_s(turns, evaluations, self.images)
+        late_s, _ = known.promise.alone.late_s(turns, known.weight.of(evaluations), self.images)
         return max(service_s, self.latency_s + late_s)
 
     def late_s(self, turns: int, evaluations: int) -> float:
@@ -192,7 +204,7 @@ class Limits:
         service_s = known.service_s(turns, evaluations)
         if service_s > self.latency_s or known.promise is None:
             return service_s - self.latency_s
-        return max(known.promise.late_s(turns, evaluations, self.images))
+        return max(known.promise.late_s(turns, known.weight.of(evaluations), self.images))
 
     def _spared(self, steps: int) -> float:
         """Share of what may be promised that so many steps leave to others: more, the more they are above the least."""

@@ -19,6 +19,7 @@ from pacer.control.held import best_choice, nearest_choice
 from pacer.control.inflow import is_open, yields
 from pacer.control.latency_spread import NO_TIMES
 from pacer.control.limits import Forecast, Limits
+from pacer.control.picture_size import Weight, sized_forwards
 from pacer.control.refusals import EVALUATIONS, below_floor, too_late
 from pacer.jobs.messages import Plan
 from pacer.models import ModelCard
@@ -52,6 +53,7 @@ def plan(
     """
     check_guidance(request)
     check_bounds(request, max_steps)
+    forecast = None if forecast is None else forecast.at(request.pixels)
     if request.picture is not None:
         check_strength(request.picture)
     limits = _limits(request, forecast, default_steps, max_steps, degrade_at)
@@ -65,9 +67,10 @@ def plan(
 
 
 def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast: Forecast | None) -> Plan:
-    """A choice as it is quoted: what it takes, and what to expect for it."""
+    """A choice as it is quoted: what it takes, and what to expect for it; the forecast is of the request's size."""
     evidence, turns = None if request.lora else choice.evidence, choice.table.evaluations_count
     times = NO_TIMES if forecast is None else forecast.times(turns, evaluations, request.images)
+    weight = Weight(request.relative_pixels) if forecast is None else forecast.weight
     return Plan(
         model=request.card.id,
         schedule=choice.name,
@@ -81,6 +84,7 @@ def describe(request: BudgetRequest, choice: Choice, evaluations: int, forecast:
         interpolated=choice.interpolated,
         by_prompt=choice.by_prompt,
         lora=request.lora,
+        sized_forwards=sized_forwards(weight, evaluations),
     )
 
 

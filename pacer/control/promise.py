@@ -71,10 +71,10 @@ class Later:
 
 
 class _Asked(NamedTuple):
-    """A request: network calls of an image, forwards in them together, and how many images."""
+    """A request: network calls of an image, forwards of the default size in them together, and how many images."""
 
     turns: int
-    forwards: int
+    forwards: float
     images: int
 
 
@@ -107,14 +107,14 @@ class Promise:
         """The same where nobody else is there."""
         return Promise(self._speed, self._workers, 0.0, Demand(self._own.until_s, 0.0, 0.0, 0.0))
 
-    def late_s(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
+    def late_s(self, turns: int, forwards: float, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
 
         At most 0 where that can be promised.
 
         Args:
             turns: network calls of an image.
-            forwards: in them together.
+            forwards: of the default size that those in them take as long as.
             images: how many.
             spared: share of what may be promised that is left to others; none where there are no others.
         """
@@ -122,7 +122,7 @@ class Promise:
         asked = _Asked(turns, forwards, images)
         return self._own_late_s(asked, share), self._later_late_s(asked, share)
 
-    def holds(self, turns: int, forwards: int, images: int = 1, *, spared: float = 0.0) -> bool:
+    def holds(self, turns: int, forwards: float, images: int = 1, *, spared: float = 0.0) -> bool:
         """Whether nobody would be late; arguments as for `late_s`."""
         share = _FULL * (1 - spared) if self._shared else 1.0
         asked = _Asked(turns, forwards, images)

@@ -49,6 +49,7 @@ class Underway:
         due_s: seconds from now until it is due.
         allowed_s: seconds from its arrival until then.
         leeway: what its caller left open.
+        pixels: of its picture; 0 where nobody said them.
     """
 
     way: Way
@@ -56,6 +57,7 @@ class Underway:
     due_s: float
     allowed_s: float
     leeway: Leeway
+    pixels: int = 0
 
     @property
     def each(self) -> int:
@@ -102,8 +104,9 @@ def another_way(request: Underway, others: Sequence[Way], load: Load, *, degrade
 
 
 def _limits(request: Underway, load: Load, degrade_at: float) -> Limits:
-    others = load.more(request.due_s, -request.way.left(request.done)[1], -1)
-    forecast = Forecast.of(others, request.due_s, each=request.each)
+    weight = Forecast(load.speed).at(request.pixels).weight
+    others = load.more(request.due_s, -round(weight.of(request.way.left(request.done)[1])), -1)
+    forecast = Forecast.of(others, request.due_s, each=request.each).at(request.pixels)
     steps = request.leeway.least_steps, request.leeway.most_steps
     return Limits(
         steps=steps,

@@ -27,11 +27,13 @@ class Traffic:
         inflow: a second, of late.
         speed: what a worker measured, the mean.
         workers: how many there are.
+        own: the same as speed at the size of the request that is planned; None where it is the default.
     """
 
     inflow: Inflow
     speed: WorkerSpeed
     workers: int
+    own: WorkerSpeed | None = None
 
     def latency_s(self, steps: int, each: int) -> float:
         """Mean seconds that an image takes where every open request gets so many steps; inf beyond what can be drawn.
@@ -46,8 +48,9 @@ class Traffic:
         shared = forwards * speed.row_seconds + inflow.images * image_s / self.workers
         if shared + forwards * speed.turn_seconds / speed.rows >= 1:
             return float("inf")
-        alone_s = steps * (speed.turn_seconds + each * speed.row_seconds)
-        return alone_s / (1 - shared) + image_s + speed.deliver_seconds
+        own = self.own or speed
+        alone_s = steps * (own.turn_seconds + each * own.row_seconds)
+        return alone_s / (1 - shared) + (own.encode_seconds + own.decode_seconds) + own.deliver_seconds
 
     def most_steps(self, steps: tuple[int, int], each: int, latency_s: float) -> int:
         """The most steps with which an image is in time in the mean, were all open requests to get as many.

@@ -9,6 +9,7 @@ from pacer.control.figures import figures_of
 from pacer.control.latency_spread import times_of
 from pacer.control.limits import Forecast
 from pacer.control.load import Load
+from pacer.control.picture_size import sized_forwards
 from pacer.control.replan import SETTLED_S, Underway, Way, another_way
 from pacer.jobs.messages import Leeway, Plan, TableMessage, WorkerSpeed
 from schedules.artefact import Entry, Schedule
@@ -36,26 +37,29 @@ class Sampler:
     table: TableMessage
     evidence: Evidence | None
 
-    def plan(self, before: Plan, done: int, speed: WorkerSpeed) -> Plan:
+    def plan(self, before: Plan, done: int, speed: WorkerSpeed, pixels: int = 0) -> Plan:
         """What a job's plan becomes; the wait that it told was over when the job began.
 
         Args:
             before: the job's plan.
             done: evaluations made by it.
             speed: of workers.
+            pixels: of the picture; 0 where nobody said them.
         """
-        service_s = Forecast(speed).service_s(*self.way.left(0))
+        forecast, evaluations = Forecast(speed).at(pixels), sum(self.way.rows)
+        service_s = forecast.service_s(*self.way.left(0))
         return Plan(
             model=before.model,
             schedule=self.name,
             solver=before.solver,
             steps=self.way.steps,
-            evaluations=sum(self.way.rows),
+            evaluations=evaluations,
             sigmas=self.sigmas,
             **figures_of(self.evidence),
             **times_of(speed, service_s, before.predicted_wait_seconds),
             other_model=before.other_model,
             replanned=(before.steps if before.replanned is None else before.replanned[0], done),
+            sized_forwards=sized_forwards(forecast.weight, evaluations),
         )
 
 
@@ -69,6 +73,7 @@ class Going:
         scale: of guidance.
         allowed_s: seconds from its arrival until it is due.
         leeway: within which another plan may take its place.
+        pixels: of its picture; 0 where nobody said them.
     """
 
     plan: Plan
@@ -76,6 +81,7 @@ class Going:
     scale: float
     allowed_s: float
     leeway: Leeway
+    pixels: int = 0
 
 
 class Ways:
@@ -132,10 +138,10 @@ class Ways:
         if ways is None:
             return None
         own, others = ways
-        request = Underway(own.way, done, due_s, job.allowed_s, job.leeway)
+        request = Underway(own.way, done, due_s, job.allowed_s, job.leeway, job.pixels)
         way = another_way(request, [each.way for each in others], load, degrade_at=degrade_at)
         chosen = next((each for each in others if each.way is way), None)
-        return None if chosen is None else (chosen.plan(job.plan, done, load.speed), chosen)
+        return None if chosen is None else (chosen.plan(job.plan, done, load.speed, job.pixels), chosen)
 
 
 class _Artefact:

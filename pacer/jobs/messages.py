@@ -96,6 +96,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Steps that it was to have at first, and how many of them were made when it was planned anew; None if never."""
     lora: tuple[Lora, ...] = ()
     """What the model is drawn with, by name; the schedule was searched, and its quality measured, without."""
+    sized_forwards: int | None = None
+    """Forwards of the model's default size that take as long; None where the image is of that size."""
+
+    @property
+    def work(self) -> int:
+        """What one image adds to the work of workers, in forwards of the model's default size."""
+        return self.evaluations if self.sized_forwards is None else self.sized_forwards
 
 
 class Leeway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,6 +165,11 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether it is the last of its request's images, which what the plan tells of time is for."""
 
     @property
+    def pixels(self) -> int:
+        """Width x height."""
+        return self.width * self.height
+
+    @property
     def model(self) -> str:
         """The model that draws it."""
         return self.plan.model
@@ -192,7 +204,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker measured of itself, seconds; the planner predicts from it."""
+    """What a worker measured of itself, seconds, at the model's default size; the planner predicts from it."""
 
     turn_seconds: float
     """One network call, whatever is in it."""
@@ -210,6 +222,10 @@ class WorkerSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Half of the images of late took, from arrival, no more than so many times what was predicted."""
     most_within: float = 1.0
     """The same of 95 of 100."""
+    pixels: float = 0.0
+    """Width x height of the default size; 0 where nobody said them, and all sizes count alike."""
+    sizes: dict[int, float] = {}
+    """Of other sizes that were drawn: their pixels, and what each row of them adds to a call."""
 
 
 class Timings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

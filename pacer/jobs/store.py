@@ -113,8 +113,8 @@ class JobStore:
         spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
         deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
         turns, forwards = len(job.table.uncond), job.plan.evaluations
-        cost = repr(forwards * job.width * job.height / self._weights.get(owner, 1.0))
-        sizes = (turns, forwards, cost, round(slack_s * 1000), deadline)
+        cost = repr(forwards * job.pixels / self._weights.get(owner, 1.0))
+        sizes = (turns, job.plan.work, cost, round(slack_s * 1000), deadline)
         return job.id, spec, plan, job.image_format, job.seed, *sizes
 
     async def status(self, job_id: str) -> JobStatus:

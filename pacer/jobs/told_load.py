@@ -9,6 +9,7 @@ import msgspec
 
 from pacer.control.inflow import Inflow
 from pacer.control.load import Load
+from pacer.control.picture_size import at_size
 from pacer.control.work import Work
 from pacer.jobs.messages import WorkerSpeed
 
@@ -27,10 +28,20 @@ def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
     speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
     if not speeds:
         return None
-    columns = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
-    mean = WorkerSpeed(*(sum(values) / len(speeds) for values in columns))
     counted, came = Work.read(work, now_ms), Inflow(*map(float, inflow))
-    return Load(mean, len(speeds), now_ms, counted, _counts(owed), weights, came, promises)
+    return Load(_mean(speeds), len(speeds), now_ms, counted, _counts(owed), weights, came, promises)
+
+
+def _mean(speeds: Sequence[WorkerSpeed]) -> WorkerSpeed:
+    """Of several workers; who has not drawn a size that another has, counts for it by its pixels."""
+    *columns, _, sizes = zip(*(msgspec.structs.astuple(speed) for speed in speeds), strict=True)
+    rows = {
+        pixels: sum(at_size(speed, pixels).row_seconds for speed in speeds) / len(speeds)
+        for pixels in {pixels for known in sizes for pixels in known}
+    }
+    means = (sum(values) / len(speeds) for values in columns)
+    pixels = max(speed.pixels for speed in speeds)
+    return msgspec.structs.replace(WorkerSpeed(*means), pixels=pixels, sizes=rows)
 
 
 def _counts(pairs: Sequence[bytes]) -> dict[str, int]:

@@ -112,8 +112,8 @@ class WorkerQueue:
         """Note that a job goes on by the claim's plan and table. False when it is no longer this claim's."""
         job = claim.job
         spec, plan = msgspec.msgpack.encode(job), msgspec.msgpack.encode(job.plan)
-        turns, forwards = len(job.table.uncond), job.plan.evaluations
-        return self._run("replan", job.id, claim.fence, spec, plan, turns, forwards) == 1
+        turns, work = len(job.table.uncond), job.plan.work
+        return self._run("replan", job.id, claim.fence, spec, plan, turns, work) == 1
 
     def load(self) -> Load | None:
         """What the live workers measured and have before them; None before the first of them measured."""

@@ -1,7 +1,6 @@
 """A worker knows how fast it is before its first job: on the real store, and where calls are slow, large or broken."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -23,6 +22,7 @@ from pacer.models import ModelCard
 from pacer.settings import Settings
 from schedules.registry import Registry
 from tests.workers.on_store import MODEL, call, wait_until
+from tests.workers.test_engine import GOOD, claim_of, run
 from tests.workers.test_runner import Field
 from workers.engine import Engine
 from workers.families.base import Conditioning
@@ -30,7 +30,30 @@ from workers.families.sd3 import Sd3Family
 from workers.networks import Networks
 from workers.profiling import profile
 from workers.speed import SpeedMeter
+from workers.turn import Drawn
 from workers.worker import Worker
+
+
+class Clock:
+    """A clock that only goes on when told to: other work on the machine is no failure."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("networks", "engine", "decoding", "encoding"):
+        monkeypatch.setattr(f"workers.{module}.time", CLOCK)
 
 
 class Timed(Field):
@@ -41,20 +64,20 @@ class Timed(Field):
         self.turn_s, self.row_s, self.most = turn_s, row_s, most
 
     def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
-        time.sleep(0.02)
+        CLOCK.sleep(0.02)
         return super().encode(prompts, negative=negative)
 
     def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Conditioning]) -> Tensor:
         if len(x) > self.most:
             raise self.too_many()
-        time.sleep(self.turn_s + len(x) * self.row_s)
+        CLOCK.sleep(self.turn_s + len(x) * self.row_s)
         return super().denoise(x, t, conditioning)
 
     def too_many(self) -> Exception:
         return torch.OutOfMemoryError("CUDA out of memory")
 
     def decode(self, x: Tensor) -> NDArray:
-        time.sleep(0.05 * len(x))
+        CLOCK.sleep(0.05 * len(x))
         return super().decode(x)
 
 
@@ -110,6 +133,7 @@ def test_a_fresh_worker_is_never_seen_without_its_speed(family: Sd3Family, setti
     assert refused.value.kind is ErrorKind.invalid_request
 
 
+@pytest.mark.usefixtures("_clock")
 def test_what_is_measured_is_what_things_take() -> None:
     told = profiled(family := Timed(0.05, 0.01))
     assert (told.turn_seconds, told.row_seconds) == (pytest.approx(0.05, rel=0.4), pytest.approx(0.01, rel=0.4))
@@ -117,6 +141,7 @@ def test_what_is_measured_is_what_things_take() -> None:
     assert family.rows == [2, 16, 16, 16, 2]
 
 
+@pytest.mark.usefixtures("_clock")
 def test_slow_calls_are_measured_with_fewer_rows() -> None:
     told = profiled(family := Timed(0.0, 0.04), within_s=0.6)
     few, more, *_, last = family.rows
@@ -125,23 +150,27 @@ def test_slow_calls_are_measured_with_fewer_rows() -> None:
     assert told.row_seconds == pytest.approx(0.04, rel=0.4)
 
 
+@pytest.mark.usefixtures("_clock")
 def test_where_a_call_takes_longer_than_there_is_time_one_must_do() -> None:
     told = profiled(family := Timed(0.0, 0.04), within_s=0.01)
     assert family.rows == [2]
     assert told.row_seconds == pytest.approx(0.04, rel=0.4)
 
 
+@pytest.mark.usefixtures("_clock")
 @pytest.mark.parametrize("kind", [Timed, Broken])
 def test_what_a_call_cannot_hold_ends_no_worker(kind: Callable[..., Timed]) -> None:
     told = profiled(kind(0.05, 0.02, most=5))
     assert (told.turn_seconds, told.row_seconds) == (pytest.approx(0.05, rel=0.5), pytest.approx(0.02, rel=0.5))
 
 
+@pytest.mark.usefixtures("_clock")
 def test_a_call_of_one_row_at_most_is_measured_too() -> None:
     told = profiled(Timed(0.01, 0.01), max_rows=1)
     assert told.turn_seconds + 2 * told.row_seconds == pytest.approx(0.04, rel=0.4)
 
 
+@pytest.mark.usefixtures("_clock")
 def test_what_is_drawn_corrects_what_was_measured_at_the_start() -> None:
     engine = Engine(Timed(0.01, 0.001), slots=4, max_rows=8, best_effort_slack_s=60.0)
     engine.warm_up(64, 64)
@@ -154,3 +183,16 @@ def test_what_is_drawn_corrects_what_was_measured_at_the_start() -> None:
     assert told is not None
     assert (told.turn_seconds, told.row_seconds) == (pytest.approx(0.05, rel=0.1), pytest.approx(0.005, rel=0.1))
     assert (told.encode_seconds, told.decode_seconds) == (pytest.approx(0.01, rel=0.2), pytest.approx(0.02, rel=0.2))
+
+
+@pytest.mark.usefixtures("_clock")
+def test_pictures_of_another_size_teach_what_a_row_of_them_takes() -> None:
+    engine = Engine(Timed(0.01, 0.01), slots=4, max_rows=4, best_effort_slack_s=60.0)
+    engine.warm_up(32, 32)
+    claim = claim_of(GOOD, steps=2)  # of 64 x 64, which this family takes no longer for
+    assert engine.admit(claim) is None
+    assert [type(one) for one in run(engine)] == [Drawn]
+    told = engine.speed.snapshot()
+    assert told is not None
+    assert (told.pixels, told.sizes) == (32 * 32, {64 * 64: pytest.approx(0.01, rel=0.6)})
+    assert told.decode_seconds < 0.05, "less than was measured at the start, as four times the pixels took no longer"

@@ -181,3 +181,65 @@ def test_who_has_drawn_nothing_tells_nothing_of_itself() -> None:
     meter = SpeedMeter(16)
     meter.tried(0.1, 2)
     assert meter.snapshot() is None
+
+
+DEFAULT, LARGE, HUGE = 64 * 64, 128 * 128, 256 * 256
+
+
+def of_two_sizes(*, large_row_s: float = 5 * ROW_S) -> SpeedMeter:
+    meter = SpeedMeter(16)
+    meter.encoded(0.006)
+    for rows in (2, 16, 8) * 10:
+        meter.stepped(TURN_S + ROW_S * rows, rows, DEFAULT)
+    for rows in (2, 4, 8) * 20:
+        meter.stepped(TURN_S + large_row_s * rows, rows, LARGE)
+    return meter
+
+
+def test_a_row_of_another_size_is_known_once_it_was_drawn_and_goes_by_pixels_before() -> None:
+    meter = of_two_sizes()
+    found = [meter.cost_at(pixels).seconds(1, 4) for pixels in (DEFAULT, LARGE, HUGE)]
+    assert found == pytest.approx([TURN_S + 4 * factor * ROW_S for factor in (1, 5, 16)], rel=0.01)
+    meter.decoded(0.01, DEFAULT)
+    told = meter.snapshot()
+    assert told is not None
+    assert (told.turn_seconds, told.row_seconds) == (pytest.approx(TURN_S), pytest.approx(ROW_S)), "of the default size"
+    assert (told.pixels, told.sizes) == (DEFAULT, {LARGE: pytest.approx(5 * ROW_S)})
+
+
+def test_a_size_that_is_drawn_for_the_first_time_is_no_overrun() -> None:
+    meter = SpeedMeter(16)
+    for rows in (2, 16, 8) * 10:
+        meter.stepped(TURN_S + ROW_S * rows, rows, DEFAULT)
+    meter.stepped(TURN_S + 12 * ROW_S * 4, 4, LARGE)
+    assert meter.cost.overrun < 0.01
+    meter.stepped(2 * (TURN_S + 12 * ROW_S * 4), 4, LARGE)
+    assert meter.cost.overrun == pytest.approx(1.0, abs=0.01)
+
+
+def test_pictures_decode_by_their_pixels() -> None:
+    meter = SpeedMeter(16)
+    meter.stepped(TURN_S, 1, DEFAULT)
+    meter.decoded(0.04, LARGE)
+    rest_s = meter.tail_s - 0.01
+    tails = [meter.tail_at(pixels) - rest_s for pixels in (0, DEFAULT, HUGE)]
+    assert tails == pytest.approx([0.01, 0.01, 0.16])
+
+
+def test_an_idle_turn_that_was_faster_makes_all_sizes_faster() -> None:
+    meter = of_two_sizes()
+    before = meter.cost_at(LARGE).seconds(1, 4)
+    for _ in range(8):
+        meter.tried((TURN_S + 2 * ROW_S) / 4, 2)
+    assert meter.cost_at(LARGE).seconds(1, 4) == pytest.approx(before / 4, rel=0.1)
+
+
+def test_the_sizes_that_are_told_are_bounded() -> None:
+    meter = SpeedMeter(16)
+    meter.encoded(0.1)
+    meter.decoded(0.1)
+    for side in range(1, 101):
+        meter.stepped(TURN_S, 1, side)
+    told = meter.snapshot()
+    assert told is not None
+    assert sorted(told.sizes) == list(range(69, 101))

@@ -29,7 +29,8 @@ def checked(speed: WorkerSpeed) -> WorkerSpeed:
     Raises:
         ValueError: names the field.
     """
-    for name, value in msgspec.structs.asdict(speed).items():
+    numbers = {name: value for name, value in msgspec.structs.asdict(speed).items() if name != "sizes"}
+    for name, value in (numbers | {f"sizes: {pixels}": row_s for pixels, row_s in speed.sizes.items()}).items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name}: must be 0 or more and finite, is {value:g}")
     if speed.turn_seconds + speed.row_seconds <= 0:

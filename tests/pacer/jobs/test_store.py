@@ -225,6 +225,34 @@ async def test_speed_is_the_mean_of_the_live_workers(store, worker):
     assert await store.speed("shapes-64") == WorkerSpeed(2.0, 0.3, 0.01, 0.02)
 
 
+async def test_sizes_that_one_worker_drew_count_for_the_others_by_their_pixels(store, worker):
+    for name, row, sizes in (("a", 0.1, {256: 0.8}), ("b", 0.3, {}), ("c", 0.2, {16: 0.1, 256: 1.0})):
+        worker(name).beat([])
+        worker(name).publish_speed(WorkerSpeed(1.0, row, 0.0, 0.0, pixels=64.0, sizes=sizes))
+    told = await store.speed("shapes-64")
+    assert (told.pixels, told.row_seconds) == (64.0, pytest.approx(0.2))
+    assert told.sizes == {256: pytest.approx((0.8 + 1.2 + 1.0) / 3), 16: pytest.approx((0.025 + 0.075 + 0.1) / 3)}
+
+
+async def test_work_is_summed_in_forwards_of_the_default_size(store, worker, make_job):
+    someone = worker("a")
+    someone.beat([])
+    someone.publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8, pixels=64.0 * 64))
+    job = make_job(steps=4, deadline_s=30.0)
+    sized = msgspec.structs.replace(job.plan, sized_forwards=32)
+    await store.submit([msgspec.structs.replace(job, width=128, height=128, plan=sized)], predicted_s=0.1)
+    load = await store.load("shapes-64")
+    assert (load.work.held, load.work.images) == (32, 1)
+    [claim] = someone.claim(1)
+    someone.beat([Progress(job.id, claim.fence, 1)])
+    assert (await store.load("shapes-64")).work.held == 24
+    shorter = msgspec.structs.replace(sized, sized_forwards=16)
+    assert someone.replan(msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, plan=shorter)))
+    assert (await store.load("shapes-64")).work.held == 12
+    await store.cancel(job.id)
+    assert (await store.load("shapes-64")).work.held == 0
+
+
 async def test_the_load_is_what_is_still_to_be_made_by_when_it_is_due(store, worker, make_job):
     someone = worker("a")
     someone.beat([])

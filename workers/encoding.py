@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from pacer.jobs.messages import Claim
-from workers.families.base import Family, hand_over_guidance
+from pacer.jobs.messages import Claim, Job
+from workers.families.base import Conditioning, Family, hand_over_guidance
 from workers.loras import LoraError, Loras, LoraSet
 from workers.pictures import read_picture
 from workers.prompts import PromptCache
@@ -47,15 +47,21 @@ class Encoder:
         started, job = time.monotonic(), claim.job
         loras = self._find_loras(claim)
         with self._loras.on(loras):
-            texts = [
-                self._prompts.encode(self._family, job.prompt, negative=False, loras=loras),
-                self._prompts.encode(self._family, job.negative_prompt, negative=True, loras=loras),
-            ]
-        (positive, negative), scale = hand_over_guidance(texts, job.guidance_scale, job.true_cfg_scale)
+            (positive, negative), scale = self._texts(job, loras)
         shape = self._family.latent_shape(job.width, job.height)
         picture = read_picture(claim, self._family, shape)
         spec = Spec(job.table.table(), scale, job.seed, shape, positive, negative, picture)
         return Encoded(spec, loras, time.monotonic() - started)
+
+    def _texts(self, job: Job, loras: LoraSet) -> tuple[tuple[Conditioning, Conditioning | None], float]:
+        """The prompt, the negative one if it counts, and the scale of classifier-free guidance."""
+        texts = [self._prompts.encode(self._family, job.prompt, negative=False, loras=loras)]
+        (positive,), scale = hand_over_guidance(texts, job.guidance_scale, job.true_cfg_scale)
+        if scale == 1:
+            return (positive, None), scale
+        texts = [self._prompts.encode(self._family, job.negative_prompt, negative=True, loras=loras)]
+        (negative,), _ = hand_over_guidance(texts, job.guidance_scale, job.true_cfg_scale)
+        return (positive, negative), scale
 
     def _find_loras(self, claim: Claim) -> LoraSet:
         if claim.job.plan.lora and any(claim.job.table.networks):

@@ -193,7 +193,7 @@ class Engine:
         try:
             spec, held.loras, held.encode_s = encoded.result()
             with self._loras.on(held.loras):
-                self._networks.prepare(spec.shape, (spec.positive, spec.negative), spec.table.networks)
+                self._networks.prepare(spec.shape, spec.texts, spec.table.networks)
             self._runner.admit(job.id, spec)
         except (TableError, PictureError, LoraError) as error:
             return self._fail(held, ErrorKind.invalid_request, str(error))

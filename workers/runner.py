@@ -47,7 +47,7 @@ class Spec:
         seed: of the starting noise and of the sampler's draws.
         shape: of its latent.
         positive: its prompt's conditioning.
-        negative: its negative prompt's; unused when G is 1.
+        negative: its negative prompt's; None where G is 1, as it is unused then.
         picture: what it starts from, where the table says so.
     """
 
@@ -56,8 +56,13 @@ class Spec:
     seed: int
     shape: tuple[int, ...]
     positive: Conditioning
-    negative: Conditioning
+    negative: Conditioning | None
     picture: Picture | None = None
+
+    @property
+    def texts(self) -> tuple[Conditioning, ...]:
+        """What the network is given, the prompt first."""
+        return (self.positive,) if self.negative is None else (self.positive, self.negative)
 
 
 @dataclass(frozen=True, slots=True)

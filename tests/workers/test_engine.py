@@ -211,4 +211,30 @@ def test_a_scale_that_the_network_takes_costs_no_second_row() -> None:
     assert [type(one) for one in run(engine)] == [Drawn] * 2
     assert set(family.rows) == {2}
     assert family.scales == {3.5, 6.0}
-    assert family.negative == ["0"]
+    assert family.negative == [], "it would be ignored"
+
+
+def test_a_negative_prompt_is_encoded_as_one_where_it_counts() -> None:
+    family = Embedded()
+    engine = Engine(family, slots=2, max_rows=8, best_effort_slack_s=60.0)
+    claim = claim_of(GOOD)
+    job = msgspec.structs.replace(claim.job, guidance_scale=3.5, true_cfg_scale=2.0)
+    engine.admit(msgspec.structs.replace(claim, job=job))
+    assert [type(one) for one in run(engine)] == [Drawn]
+    assert (set(family.rows), family.scales, family.negative) == ({2}, {3.5}, ["0"])
+
+
+@pytest.mark.parametrize(("scale", "encoded"), [(1.0, [GOOD]), (2.0, [GOOD, "0"])])
+def test_without_guidance_there_is_one_text_to_encode(scale: float, encoded: list[str]) -> None:
+    class Noting(Field):
+        asked: tuple[str, ...] = ()
+
+        def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[float]:  # type: ignore[override]
+            self.asked += tuple(prompts)
+            return super().encode(prompts, negative=negative)
+
+    family = Noting()
+    engine, claim = Engine(family, slots=2, max_rows=8, best_effort_slack_s=60.0), claim_of(GOOD)
+    engine.admit(msgspec.structs.replace(claim, job=msgspec.structs.replace(claim.job, guidance_scale=scale)))
+    assert [type(one) for one in run(engine)] == [Drawn]
+    assert list(family.asked) == encoded

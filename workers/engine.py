@@ -192,6 +192,7 @@ class Engine:
             return self._give_back(held)
         try:
             spec, held.loras, held.encode_s = encoded.result()
+            self._runner.make_way(spec.shape)
             with self._loras.on(held.loras):
                 self._networks.prepare(spec.shape, spec.texts, spec.table.networks)
             self._runner.admit(job.id, spec)

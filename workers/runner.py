@@ -155,6 +155,11 @@ class Runner:
             self._rooms[shape] = _Room(pool, TableRows(self._slots))
         return self._rooms[shape]
 
+    def make_way(self, shape: tuple[int, ...]) -> None:
+        """Let go of empty pools where there is none for a latent shape, so that memory is measured without them."""
+        if shape not in self._rooms:
+            self._leave_idle_rooms()
+
     def _leave_idle_rooms(self) -> None:
         self._rooms = {shape: room for shape, room in self._rooms.items() if not room.pool.idle}
 

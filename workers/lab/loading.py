@@ -92,6 +92,7 @@ def lab_model(loaded: LoadedModel, prompts: PromptSource, shared: Shared = unsha
         weights_sha256=weights_sha256(loaded.folder),
         quantization=loaded.card.quantization,
         dtype=str(loaded.dtype).removeprefix("torch."),
+        asked_dtype=loaded.card.dtype,
         size=(width, height),
         guidance_scale=loaded.card.guidance_scale,
         latent_shape=family.latent_shape(width, height),

@@ -51,6 +51,7 @@ class LabModel:
         weights_sha256: hash of its weights, hex.
         quantization: how its weights are quantised; None where they are not.
         dtype: in which the network computes, "float32" for instance.
+        asked_dtype: that, where the settings or the card say it; None where it is the device's choice.
         size: width and height in pixels.
         guidance_scale: the scale of a request that names none.
         latent_shape: channels, height and width of a latent.
@@ -85,6 +86,7 @@ class LabModel:
     combine: Combine = classifier_free
     quantization: str | None = None
     native: Native = FLOW_NATIVE
+    asked_dtype: str | None = None
     smaller: Mapping[str, LabNetwork] = dataclasses.field(default_factory=dict)
 
     @property

@@ -1,4 +1,5 @@
--- Gives jobs back, of a worker that leaves or has no memory for them: where they stood in the queue, the attempt not charged.
+-- Gives jobs back, of a worker that leaves or has no memory for them: where they stood in the queue, the attempt not
+-- charged.
 -- ARGV: of each job: id, fence
 -- Reply: how many were given back; those held by somebody else, or ended, are left alone.
 

@@ -318,3 +318,11 @@ def test_a_schedule_of_another_model_is_told_from_its_own(
     wrong = misfit(schedule.model_copy(update=changes), run.model)
     assert wrong is not None
     assert message in wrong
+
+
+def test_a_dtype_that_is_asked_for_is_the_schedules_too(bench_of: MakeBench, request_: SearchRequest) -> None:
+    run = bench_of(replace(request_, budgets=(1,)))
+    schedule = search_schedule(run)
+    assert misfit(schedule, replace(run.model, asked_dtype=schedule.dtype)) is None
+    wrong = misfit(schedule, replace(run.model, asked_dtype="float16"))
+    assert wrong == f"it was searched in {schedule.dtype}, this model computes in float16"

@@ -8,8 +8,8 @@ table is now, so that a late round stands on all seeds so far at the price of it
 Bertsekas 1996). Last come rounds over many seeds, where times stay (`pulled`).
 
 Validation seeds choose in each round whether it adds, and Marquardt's damping: the boldest step is taken that they do
-not find significantly worse than the best one. Whichever they like best would after some rounds be fitted to them
-rather than to everybody.
+not find significantly worse than the best one, nor worse at all than to stay. Whichever they like best would after some
+rounds be fitted to them rather than to everybody.
 """
 
 from __future__ import annotations
@@ -203,9 +203,12 @@ class _Descent:
     def _stepped(
         self, state: _State, numbers: TableNumbers, choices: Sequence[Equations], dampings: Sequence[float]
     ) -> _State:
-        """Where the boldest step leads that is not significantly worse than the best; the state as it is comes last."""
+        """Where the boldest step leads that is not significantly worse than the best; the state as it is comes last.
+
+        Nothing is taken that is worse than that in the mean: along a chain of budgets such losses would add up.
+        """
         moved = [self._moved(numbers, each, damping) for each in choices for damping in sorted(dampings)]
-        tried = [*(each for each in moved if each is not None), state]
+        tried = [*(each for each in moved if each is not None and each.cost <= state.cost), state]
         best = _best(tried)
         return next(each for each in tried if not each.is_worse(best))
 

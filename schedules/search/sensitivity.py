@@ -18,6 +18,7 @@ from schedules.table import FloatArray
 LEVELS = (1.0, 0.96, 0.92, 0.87, 0.8, 0.7, 0.6, 0.45, 0.3, 0.15)
 _SIZE = 0.02  # root mean square of the error put in; a student's own are about as large
 _STEPS, _SHIFT = 7, 2.5
+_SEEDS = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +39,11 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    problem: SearchProblem, teacher: Teacher, *, seeds: int = 24, levels: Sequence[float] = LEVELS
+    problem: SearchProblem, teacher: Teacher, *, seeds: int = _SEEDS, levels: Sequence[float] = LEVELS
 ) -> Sensitivity:
     """Push the teacher's samples along their path's bend, the way a solver errs, and see how far apart they end.
 
-    Takes 2 x 7 guided evaluations for each level and seed.
+    Takes guided evaluations as `sensitivity_cost` says.
 
     Args:
         problem: the calibration seeds.
@@ -53,6 +54,11 @@ def measure_sensitivity(
     few, paths = problem.take(min(seeds, problem.seeds_count)), teacher.take(min(seeds, problem.seeds_count))
     growth = [_growth(few, paths, level) for level in levels]
     return Sensitivity(np.append(np.array(levels), 0.0), np.append(np.array(growth), 1.0))
+
+
+def sensitivity_cost(seeds: int) -> int:
+    """Guided evaluations of `measure_sensitivity` at its own levels, where there are so many seeds."""
+    return 2 * _STEPS * len(LEVELS) * min(seeds, _SEEDS)
 
 
 def _growth(problem: SearchProblem, teacher: Teacher, level: float) -> float:

@@ -20,6 +20,7 @@ from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel, LabNetwork
 from workers.lab.searching.baselines import LEARNED_FLOW
+from workers.lab.searching.cost import budget_cost, paths_cost
 from workers.lab.searching.found import Found
 from workers.lab.searching.request import Measure, SearchRequest
 from workers.lab.searching.run import SearchRun
@@ -326,3 +327,24 @@ def test_a_dtype_that_is_asked_for_is_the_schedules_too(bench_of: MakeBench, req
     assert misfit(schedule, replace(run.model, asked_dtype=schedule.dtype)) is None
     wrong = misfit(schedule, replace(run.model, asked_dtype="float16"))
     assert wrong == f"it was searched in {schedule.dtype}, this model computes in float16"
+
+
+def test_a_search_of_all_budgets_costs_no_more_than_the_published_one(bench_of: MakeBench) -> None:
+    """OSS takes 538,000 guided steps with 256 samples and N = 100; the defaults, teachers included, keep to that."""
+    request = SearchRequest(
+        LEARNED, tuple(range(1, 21)), 1.5, seeds=256, validation=64, grid=20, path_budget=6, teacher_steps=100,
+        baselines=LEARNED_FLOW,
+    )  # fmt: skip
+    run = bench_of(request)
+    forwards = paths_cost(run) + sum(budget_cost(run, steps) for steps in request.budgets)
+    guided = forwards / run.branches + (request.seeds + request.validation) * request.teacher_steps
+    assert guided <= 538_000
+
+
+def test_a_search_takes_what_is_planned_or_a_little_less(bench_of: MakeBench, request_: SearchRequest) -> None:
+    request = replace(request_, solver=LEARNED, budgets=(1, 3), baselines=LEARNED_FLOW[:2], measure="latents")
+    run = bench_of(request)
+    schedule = search_schedule(run)
+    planned = paths_cost(run) + sum(budget_cost(run, steps) for steps in request.budgets)
+    teachers = (request.seeds + request.validation) * request.teacher_steps * run.branches
+    assert 0.9 <= float(schedule.provenance.parameters["search_evaluations"]) / (planned + teachers) <= 1

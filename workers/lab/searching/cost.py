@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from schedules.search.pacer_options import Outlay
 from schedules.search.pattern import Pattern, Smaller, starting_patterns
+from schedules.search.sensitivity import sensitivity_cost
 from workers.lab.searching.guidance import SEEDS, tried
 from workers.lab.searching.run import SearchRun
 
@@ -19,10 +20,15 @@ def expectation(run: SearchRun) -> float:
 
 
 def paths_cost(run: SearchRun) -> float:
-    """The path search: every node in every round, for each candidate; learned coefficients do without."""
+    """What comes before the first budget.
+
+    The path search takes every node in every round, for each candidate; learned coefficients do without, and measure
+    once how errors grow, where they go on from nothing.
+    """
     request = run.request
     if request.learned:
-        return 0.0
+        begun = request.start is not None or request.placement or request.budgets[0] > run.learning.largest
+        return 0.0 if begun else float(sensitivity_cost(min(run.learning.fit_seeds, request.seeds)) * run.branches)
     candidates = 2 if request.cost == "x0" else 1
     rounds = min(request.path_budget, request.budgets[-1])
     return candidates * request.grid * rounds * request.path_seeds * run.branches

@@ -58,7 +58,7 @@ class SearchRequest:
     path_seeds: int = 32
     teacher_steps: int = 120
     refine: int = 60
-    screen: int = 16
+    screen: int = 12
     cost: Cost = "x0"
     free_start: bool = False
     measure: Measure = "pixels"

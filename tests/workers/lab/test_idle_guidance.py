@@ -14,14 +14,15 @@ from schedules.table import UncondMode
 from tests.workers.lab.conftest import PROMPTED, UNPROMPTED
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel
-from workers.lab.searching.request import LEARNED_BASELINES, SearchRequest
+from workers.lab.searching.baselines import LEARNED_FLOW
+from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
 from workers.lab.searching.spliced import Splicing, Wanted
 from workers.lab.store import LabStore
 
 REQUEST = SearchRequest(
-    LEARNED, (1,), 1.5, seeds=32, held_out=32, grid=24, teacher_steps=48, baselines=LEARNED_BASELINES[:2],
+    LEARNED, (1,), 1.5, seeds=32, held_out=32, grid=24, teacher_steps=48, baselines=LEARNED_FLOW[:2],
     measure="latents",
 )  # fmt: skip
 

@@ -58,7 +58,7 @@ def with_first_weight(schedule: Schedule, w: float, mode: UncondMode) -> Schedul
 
 
 def test_a_weight_that_fell_to_0_costs_no_forward(misled: LabModel, model: LabModel, tmp_path: Path) -> None:
-    start = with_first_weight(search(misled, tmp_path), 0.02, "fresh")
+    start = with_first_weight(search(misled, tmp_path), 0.6, "fresh")
     lean = search(misled, tmp_path, start=start, seed_offset=64)
     table = lean.table(lean.entries[0])
     assert (table.w.tolist(), table.uncond) == ([0.0], ("skipped",))

@@ -78,7 +78,7 @@ def test_metrics_count_what_the_gateway_does(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("route", "body", "model", "kind"),
     [
-        ("/v1/jobs", {"budget": {"latency_ms": 20}}, "shapes-64", "invalid_request"),
+        ("/v1/jobs", {"budget": {"latency_ms": 5}}, "shapes-64", "invalid_request"),
         ("/v1/images/generations", {"schedule": "shapes-64/none/4"}, "shapes-64", "schedule_not_found"),
         ("/v1/jobs", {"budget": {"steps": "four"}}, "other", "invalid_request"),
         ("/v1/jobs", {"model": "nowhere"}, "other", "model_not_found"),

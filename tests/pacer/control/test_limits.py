@@ -254,7 +254,7 @@ N_OF_FOUR = {"images": 10, "min_steps": 4, "max_steps": 20}
 def test_what_several_images_take_alone_is_no_wait() -> None:
     error = refused(latency_s=0.5, **N_OF_FOUR)
     assert (error.kind, error.field, error.retry_after_s) == (INVALID, "budget.latency_ms", None)
-    assert "4 steps of solver 'euler', would take about 2463 ms for n 10, the budget says 500 ms" in error.detail
+    assert "schedule 'shapes-64/ab2/4', would take about 2463 ms for n 10, the budget says 500 ms" in error.detail
     assert planned(latency_s=2.464, **N_OF_FOUR).steps == 4, "what it says suffices"
     late = refused(latency_s=2.5, others=4, **N_OF_FOUR)
     assert late.kind is LATE

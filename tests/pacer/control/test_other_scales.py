@@ -69,3 +69,16 @@ def test_a_plan_made_anew_tells_no_figures_of_another_scale() -> None:
         told = [each.plan(before, 0, FORECAST.speed) for each in (own, *others)]
         assert len(told) > 1
         assert all((each.predicted_quality_db is not None) is known for each in told)
+
+
+@pytest.mark.parametrize(("scale", "variant"), [(MEASURED, "learned"), (3.0, "learned@g3")])
+def test_each_scale_that_was_searched_has_schedules_of_its_own(scale: float, variant: str) -> None:
+    """What is served there was measured there: quality is told, and floors hold."""
+    eight = made(scale, solver=None, steps=8)
+    assert eight.schedule == f"shapes-64/{variant}/8"
+    assert eight.predicted_quality_db is not None
+    floored = made(scale, solver=None, min_psnr_db=30.0)
+    assert floored.schedule.startswith(f"shapes-64/{variant}/")
+    assert floored.kept_psnr_db
+    rows = frontier(ask(scale, solver=None), REGISTRY, None)
+    assert {row.schedule.rpartition("/")[0] for row in rows} >= {f"shapes-64/{variant}"}

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from schedules.artefact import LEARNED, Entry, Schedule, StoredTable
 from schedules.compile import SOLVERS
-from schedules.evidence import Evidence, Provenance, ValidFor
+from schedules.evidence import Evidence, Provenance
 from schedules.search.method import Sampler
 from workers.lab.comparing.comparison import Comparison
 from workers.lab.comparing.listed import Listed
 from workers.lab.comparing.searched import Searched
+from workers.lab.header import header_of
 from workers.lab.native import Native
 from workers.lab.revision import code_version
 
@@ -36,26 +37,17 @@ def artefact_of(run: Comparison, method: Listed, searched: Searched, shown: Mapp
     measured = {budget: found[budget] for budget in found if budget in shown}
     if not (method.searched or method.kind in {"grid", "published"}) or not measured:
         return None
-    model, request = run.subject.model, run.request
+    model = run.subject.model
     solver = method.solver if all(is_of(model.native, method.solver, each) for each in measured.values()) else LEARNED
     # Of two budgets of forwards with equally many rows the larger one stays.
     entries = {
         len(each.sigmas) - 1: _entry(model.native, solver, each, shown[budget]) for budget, each in measured.items()
     }
-    width, height = model.size
     return Schedule(
-        format="pacer-schedule/1",
-        model=model.name,
-        revision=model.revision,
-        weights_sha256=model.weights_sha256,
-        dtype=model.dtype,
-        quantization=model.quantization,
-        prediction=model.native.prediction,
-        noise=model.native.noise,
+        **header_of(model, (run.request.guidance_scale,) * 2),
         solver=solver,
         variant=variant_of(method, solver),
         order=SOLVERS.get(solver, max(entries)),
-        valid_for=ValidFor(width=(width, width), height=(height, height), guidance_scale=(request.guidance_scale,) * 2),
         provenance=_provenance(run, method, searched),
         entries=tuple(entries[steps] for steps in sorted(entries)),
     )

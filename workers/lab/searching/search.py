@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from schedules.artefact import Entry, Schedule, SmallerNetwork, StoredTable
 from schedules.compile import SOLVERS
-from schedules.evidence import Provenance, ValidFor
+from schedules.evidence import Provenance
 from schedules.prompt_curves import PromptCurves
 from schedules.search.idle_branches import without_idle_branches
 from schedules.splice import Splice
 from schedules.table import OWN
+from workers.lab.header import header_of
 from workers.lab.revision import code_version
 from workers.lab.searching.cost import budget_cost, evidence_cost, expectation, range_cost
 from workers.lab.searching.evidence import Evidences
@@ -82,29 +83,16 @@ def _entries(run: SearchRun, found: dict[int, Found]) -> tuple[Entry, ...]:
 
 
 def _schedule(run: SearchRun, variant: str | None, found: dict[int, Found], entries: tuple[Entry, ...]) -> Schedule:
-    model, request, failures = run.model, run.request, list[str]()
+    request, failures = run.request, list[str]()
     run.meter.stage("guidance range", range_cost(run, found))
     scales = holding_range(run, found, failures.append)
     entries = _merged(request.start, entries)
-    width, height = model.size
     return Schedule(
-        format="pacer-schedule/1",
-        model=model.name,
-        revision=model.revision,
-        weights_sha256=model.weights_sha256,
-        dtype=model.dtype,
-        quantization=model.quantization,
-        prediction=model.native.prediction,
-        noise=model.native.noise,
+        **header_of(run.model, scales),
         networks=_networks(run, entries),
         solver=request.solver,
         variant=variant,
         order=SOLVERS.get(request.solver, run.learning.fit.order),
-        valid_for=ValidFor(
-            width=(width, width),
-            height=(height, height),
-            guidance_scale=scales,
-        ),
         provenance=_provenance(run, found, failures),
         entries=entries,
         prompts=_prompts_kept(request.start, found.keys()),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -28,6 +29,8 @@ from pacer.settings import Settings
 from schedules.artefact import Entry, Evidence, Figure, Kept, Provenance, Schedule, ValidFor, write
 from schedules.compile import SOLVERS
 from schedules.registry import artefact_path
+
+Generate = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +143,19 @@ def client(gateway: str, worker: StandInWorker) -> Iterator[httpx2.Client]:
     """A client of a gateway that has a worker."""
     with httpx2.Client(base_url=gateway, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def generate(client: httpx2.Client) -> Generate:
+    """Draws as OpenAI's route does, and gives the answer's body."""
+
+    def ask(**fields: Any) -> dict[str, Any]:
+        answer = client.post("/v1/images/generations", json={"prompt": "a red circle", **fields})
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    return ask
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from schedules.evidence import Evidence, Figure, Kept, Strict, least_of
+from schedules.evidence import Evidence, Figure, Kept, Strict
 from schedules.table import FloatArray
 
 _KNOWN = 0.75
@@ -113,7 +113,7 @@ class PromptFigures:
 
     def psnr_db_of(self, steps: int, share: float) -> float | None:
         """What this share of the pictures has at the least, dB, under a budget; None where nobody measured it."""
-        return least_of(self._kept(self.curves.kept_psnr_db, steps, self.psnr_db), share)
+        return self._least(self.curves.kept_psnr_db, steps, self.psnr_db, share)
 
     def quality_of(self, steps: int, share: float, shown: Evidence) -> float | None:
         """What a floor of quality may count on, as `Evidence.quality_of` has it for all prompts.
@@ -126,7 +126,7 @@ class PromptFigures:
         if self.quality is None or shown.quality is None:
             return shown.quality_of(share)
         if self.curves.kept_ssim:
-            return least_of(self._kept(self.curves.kept_ssim, steps, self.quality), share)
+            return self._least(self.curves.kept_ssim, steps, self.quality, share)
         return float(self.quality[self._place(steps)]) - (shown.quality.mean - shown.quality.low)
 
     def evidence(self, steps: int, shown: Evidence) -> Evidence:
@@ -146,6 +146,11 @@ class PromptFigures:
 
     def _place(self, steps: int) -> int:
         return self.curves.steps.index(steps)
+
+    def _least(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray, share: float) -> float | None:
+        place = self._place(steps)
+        offset = next((each.offsets[place] for each in spreads if each.by >= share), None)
+        return None if offset is None else float(means[place]) + offset
 
     def _kept(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray) -> tuple[Kept, ...]:
         place = self._place(steps)

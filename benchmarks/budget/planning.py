@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -22,16 +24,21 @@ _REPEATS, _CALLS = 15, 40
 _SPEED = WorkerSpeed(0.009, 0.0068, 0.005, 0.008)
 
 
+_PROMPT = "two red circles on a blue background"
+
+
 def microseconds(card: ModelCard, registry: Registry) -> dict[str, float]:
-    """Median microseconds of a plan, the reading of the load included, without and with work before it."""
+    """Median microseconds of a plan, the reading of the load included: without work, behind some, with a floor too."""
     width, height = card.default_size
     request = BudgetRequest(card=card, guidance_scale=card.guidance_scale, width=width, height=height, latency_s=2.0)
+    floored = replace(request, latency_s=5.0, min_psnr_db=40.0, prompt=_PROMPT)
 
-    def planned(work: bytes) -> None:
+    def planned(request: BudgetRequest, work: bytes) -> None:
         load = Load(_SPEED, 8, _NOW_MS, Work.read(work, _NOW_MS))
         plan(request, registry, Forecast.of(load, request.latency_s), degrade_at=0.5)
 
-    return {name: _median_us(work, planned) for name, work in (("idle", b""), (f"{_JOBS} jobs", _work()))}
+    ways = {"idle": (request, b""), f"{_JOBS} jobs": (request, _work()), "with a floor": (floored, _work())}
+    return {name: _median_us(partial(planned, *way)) for name, way in ways.items()}
 
 
 def _work() -> bytes:
@@ -44,6 +51,6 @@ def _work() -> bytes:
     return packed(work)
 
 
-def _median_us(work: bytes, planned: Callable[[bytes], None]) -> float:
-    taken = timeit.repeat(lambda: planned(work), number=_CALLS, repeat=_REPEATS)
+def _median_us(planned: Callable[[], None]) -> float:
+    taken = timeit.repeat(planned, number=_CALLS, repeat=_REPEATS)
     return 1e6 * median(taken) / _CALLS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from operator import attrgetter
 
 from pacer.control.budget_request import BudgetRequest, grid_solver
 from pacer.control.by_prompt import Expected
@@ -12,6 +13,7 @@ from pacer.control.evaluations import forwards, rows_of
 from pacer.control.held import Offer, nearest_choice, offers
 from pacer.control.limits import Limits
 from pacer.control.refusals import beyond_reach, nothing_fits, too_dear
+from pacer.errors import PacerError
 from schedules.compile import SOLVERS
 from schedules.registry import Registry
 
@@ -50,19 +52,23 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
 def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
-    reaching = [offer for offer in known if expected.reached(offer, limits)]
-    if not reaching:
+    for offer in sorted(known, key=attrgetter("evaluations")):
+        if expected.reached(offer, limits) and offer.within(limits):
+            return expected.choice(offer)
+    raise _floor_refusal(limits, known, expected)
+
+
+def _floor_refusal(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> PacerError:
+    """Why no entry within the bounds reaches the floor: none reaches it at all, or those that do are too dear."""
+    if not any(expected.reached(offer, limits) for offer in known):
         measured = [(expected.choice(offer).evidence, offer.steps) for offer in known]
         failing = limits.failing(lambda floor: any(expected.reached(offer, floor) for offer in known))
-        raise beyond_reach(failing, measured, elsewhere=_measured_scales(known))
-    for offer in sorted(reaching, key=lambda offer: offer.evaluations):
-        if offer.within(limits):
-            return expected.choice(offer)
+        return beyond_reach(failing, measured, elsewhere=_measured_scales(known))
     allowed = [offer for offer in known if offer.within(limits)]
     failing = limits.failing(lambda floor: any(expected.reached(offer, floor) for offer in allowed))
     keeping = (offer for offer in known if expected.reached(offer, failing))
-    least = min(keeping, key=lambda offer: offer.evaluations)
-    raise too_dear(failing, least.steps, least.turns, least.evaluations)
+    least = min(keeping, key=attrgetter("evaluations"))
+    return too_dear(failing, least.steps, least.turns, least.evaluations)
 
 
 def _measured_scales(known: tuple[Offer, ...]) -> list[float]:

@@ -80,7 +80,7 @@ class Report:
 
     Attributes:
         workers: how many.
-        seconds: from the first arrival to the last arrival or image, whichever is later.
+        seconds: from the first arrival to the last arrival, image or turn, whichever is later.
         goodput_per_s: images in time a second.
         utilisation: the share of that time in which a worker was busy, 0 to 1.
         total: of all requests.
@@ -97,7 +97,7 @@ class Report:
     @classmethod
     def of(cls, run: Simulated) -> Report:
         """Sum a run up."""
-        total, seconds = Figures.of(run.outcomes), _span_s(run.outcomes)
+        total, seconds = Figures.of(run.outcomes), _span_s(run)
         groups: dict[str, list[Outcome]] = {}
         for one in run.outcomes:
             groups.setdefault(one.asked.budget, []).append(one)
@@ -116,11 +116,12 @@ def _mean(values: Iterable[float]) -> float | None:
     return fmean(known) if known else None
 
 
-def _span_s(outcomes: Sequence[Outcome]) -> float:
-    if not outcomes:
+def _span_s(run: Simulated) -> float:
+    if not run.outcomes:
         return 0.0
-    arrivals = [one.asked.at_s for one in outcomes]
-    return max([*arrivals, *(one.done_s for one in outcomes if one.done_s is not None)]) - min(arrivals)
+    arrivals = [one.asked.at_s for one in run.outcomes]
+    images = [one.done_s for one in run.outcomes if one.done_s is not None]
+    return max(*arrivals, *images, run.worked_until_s) - min(arrivals)
 
 
 def _by_number(budget: str) -> tuple[float, str]:

@@ -69,11 +69,13 @@ class Simulated:
         outcomes: one for each request, in their order.
         workers: how many there were.
         busy_s: seconds that they worked, together.
+        worked_until_s: when the last of them was done, also with what was given up then; 0 if none had work.
     """
 
     outcomes: tuple[Outcome, ...]
     workers: int
     busy_s: float
+    worked_until_s: float = 0.0
 
 
 def simulate_service(
@@ -116,6 +118,7 @@ class _Service:
         self._waiting = deque(range(workers))
         self._plans: dict[int, Plan] = {}
         self._ended: dict[int, Outcome] = {}
+        self._worked_until_s = 0.0
 
     def _new_worker(self) -> SimulatedWorker:
         settings, rows = self._settings, max(1, int(self._speed.rows))
@@ -128,7 +131,8 @@ class _Service:
             self._arrive(place, asked)
         self._work_until(float("inf"))
         outcomes = tuple(self._ended[place] for place in range(len(self._trace)))
-        return Simulated(outcomes, len(self._workers), sum(worker.busy_s for worker in self._workers))
+        busy_s = sum(worker.busy_s for worker in self._workers)
+        return Simulated(outcomes, len(self._workers), busy_s, self._worked_until_s)
 
     def _arrive(self, place: int, asked: Asked) -> None:
         """What the gateway does with a request."""
@@ -192,6 +196,7 @@ class _Service:
     def _work_until(self, until_s: float) -> None:
         while self._turns and self._turns[0][0] <= until_s:
             now_s, index, turn = heapq.heappop(self._turns)
+            self._worked_until_s = now_s
             self._workers[index].end_turn(turn)
             for job in turn.finished:
                 self._end(job, "completed", now_s + self._speed.deliver_seconds)

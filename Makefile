@@ -45,6 +45,7 @@ check: $(STAMP)
 
 # One thread per process: the tests run one after the other, but some of them start several processes of their own.
 test: check
+	@scripts/browser.sh
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 bench-soak: $(STAMP)

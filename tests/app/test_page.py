@@ -49,7 +49,7 @@ def test_the_script_uses_only_elements_and_fields_that_the_page_has() -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript engine here")
-@pytest.mark.parametrize("name", ["page.js", "events.js", "docs.js"])
+@pytest.mark.parametrize("name", ["page.js", "bounds.js", "earlier.js", "events.js", "plots.js", "docs.js"])
 def test_the_scripts_parse(name: str, tmp_path: Path) -> None:
     module = tmp_path / Path(name).with_suffix(".mjs")
     module.write_text((STATIC / name).read_text())

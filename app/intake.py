@@ -86,7 +86,7 @@ def budget_request(fields: PlanFields, gateway: Gateway) -> BudgetRequest:
         PacerError: model_not_found, or invalid_request on size or contradictory budgets.
     """
     card = gateway.card(fields.model)
-    width, height = _size(fields.size, card)
+    width, height = size_of(fields.size, card)
     budget = _budget(fields, gateway, card)
     return BudgetRequest(
         card=card,
@@ -141,7 +141,12 @@ def _steps(fields: PlanFields, budget: Budget | None, gateway: Gateway) -> int |
     return next(iter(named.values()), None)
 
 
-def _size(size: str | None, card: ModelCard) -> tuple[int, int]:
+def size_of(size: str | None, card: ModelCard) -> tuple[int, int]:
+    """Width and height in pixels that a request names; the model's own where it names none.
+
+    Raises:
+        PacerError: invalid_request.
+    """
     if size is None or size == "auto":
         return card.default_size
     match = _SIZE.fullmatch(size)

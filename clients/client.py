@@ -119,18 +119,20 @@ class Pacer:
         """
         return self._json("POST", "/v1/plan", _with_budget(fields))
 
-    def frontier(self, model: str, guidance_scale: float | None = None) -> list[Json]:
+    def frontier(self, model: str, guidance_scale: float | None = None, size: str | None = None) -> list[Json]:
         """What each further evaluation buys: plans of the schedules that no other beats, cheapest first.
 
         Args:
             model: a served model's id.
             guidance_scale: the model's own by default.
+            size: such as "512x512"; the model's own by default.
 
         Raises:
-            PacerRefused: no such model, or a scale that it does not take.
+            PacerRefused: no such model, or a scale or a size that it does not take.
         """
-        asked = "" if guidance_scale is None else f"?{urlencode({'guidance_scale': guidance_scale})}"
-        plans: list[Json] = self._json("GET", f"/v1/models/{quote(model)}/frontier{asked}")["data"]
+        said = {"guidance_scale": guidance_scale, "size": size}
+        asked = urlencode({name: value for name, value in said.items() if value is not None})
+        plans: list[Json] = self._json("GET", f"/v1/models/{quote(model)}/frontier?{asked}")["data"]
         return plans
 
     def submit(self, prompt: str, **fields: Any) -> str:

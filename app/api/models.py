@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.gateway import Gateway, GatewayDep
+from app.intake import size_of
 from app.problems import describe
 from app.schemas.answers import (
     FrontierAnswer,
@@ -58,11 +59,13 @@ async def list_schedules(model_id: str, gateway: GatewayDep) -> ScheduleList:
     response_model=FrontierAnswer,
     responses={**_FAILURES, **describe(ErrorKind.invalid_request)},
 )
-async def show_frontier(model_id: str, gateway: GatewayDep, guidance_scale: float | None = None) -> FrontierAnswer:
-    """Quality against cost, at the model's own size: what each further evaluation buys."""
+async def show_frontier(
+    model_id: str, gateway: GatewayDep, guidance_scale: float | None = None, size: str | None = None
+) -> FrontierAnswer:
+    """Quality against cost, at the model's own size unless one is named: what each further evaluation buys."""
     card = gateway.card(model_id)
     scale = card.guidance_scale if guidance_scale is None else guidance_scale
-    width, height = card.default_size
+    width, height = size_of(size, card)
     asked = BudgetRequest(card=card, guidance_scale=scale, width=width, height=height)
     forecast = await _forecast(card.id, gateway)
     plans = frontier(asked, gateway.registry, forecast, max_steps=gateway.settings.max_steps)

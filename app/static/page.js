@@ -163,7 +163,8 @@ form.kind.addEventListener("change", () => {
   chooseAlso(form, $("also-field"));
 });
 form.also.addEventListener("change", () => chooseAlso(form, $("also-field")));
-form.model.addEventListener("change", () => attempt(chooseModel));
+form.model.addEventListener("change", () => attempt(chooseModel).then(quote));
+for (const name of ["guidance_scale", "size"]) form[name].addEventListener("change", () => attempt(readFrontier).then(quote));
 for (const kind of ["input", "change"]) form.addEventListener(kind, quote);
 
 // What the form offers is what the model chosen can do.
@@ -177,7 +178,14 @@ async function chooseModel() {
   form.size.value = "";
   BOUNDS.steps[2] = BOUNDS.max_steps[2] = Math.min(30, model.max_steps);
   chooseKind(form, $("amount-name"));
-  front = (await (await call("GET", `/v1/models/${model.id}/frontier`)).json()).data;
+  await readFrontier();
+}
+
+// What every budget buys of the model chosen, at the guidance and the size chosen.
+async function readFrontier() {
+  const { guidance_scale: scale, size } = planFields();
+  const asked = new URLSearchParams({ ...(scale && { guidance_scale: scale }), ...(size && { size }) });
+  front = (await (await call("GET", `/v1/models/${form.model.value}/frontier?${asked}`)).json()).data;
 }
 
 async function load() {

@@ -69,6 +69,10 @@ def test_the_frontier_is_what_no_other_schedule_beats(client: httpx2.Client) -> 
     unguided = client.get("/v1/models/shapes-64/frontier", params={"guidance_scale": 1}).json()
     assert (unguided["data"][-1]["schedule"], unguided["data"][-1]["evaluations"]) == ("shapes-64/ab2/6", 6)
     assert client.get("/v1/models/shapes-64/frontier", params={"guidance_scale": 99}).status_code == 422
+    assert client.get("/v1/models/shapes-64/frontier", params={"size": "64x64"}).json() == answer
+    refused = client.get("/v1/models/shapes-64/frontier", params={"size": "63x64"})
+    assert refused.status_code == 422
+    assert "size: shapes-64 draws" in refused.json()["detail"]
     assert client.get("/v1/models/sd3/frontier").status_code == 404
 
 

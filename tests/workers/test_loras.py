@@ -17,6 +17,7 @@ from tests.workers.conftest import load_stock
 from tests.workers.families import lora_files, tiny, tiny_flux, tiny_sd3
 from workers.engine import Engine
 from workers.families.flux import FluxFamily
+from workers.families.pixart_sigma import PixArtSigmaFamily
 from workers.families.sd3 import Sd3Family
 from workers.image_file import provenance
 from workers.loras import LoraError, Loras
@@ -227,10 +228,12 @@ def test_what_is_not_offered_is_refused_by_name(bench: Bench) -> None:
     assert "PACER_BATCH_INVARIANT" in one.detail
 
 
-def test_a_pipeline_without_loaders_says_so(bench: Bench) -> None:
-    loras = Loras(tiny.pixart_sigma(16), "pixart", bench.folder, KEPT)
-    with pytest.raises(LoraError, match="pixart takes none; PixArtSigmaPipeline"), loras.on(loras.find([Lora("a")])):
-        pass
+def test_a_family_whose_pipeline_has_no_loader_says_so_and_draws_on(bench: Bench) -> None:
+    pipeline = tiny.pixart_sigma(16)
+    pixart = Bench(pipeline, PixArtSigmaFamily(pipeline), bench.folder)
+    plain = pixart.picture()
+    assert pixart.refusal(Lora("a")) == "lora: tiny takes none; PixArtSigmaPipeline has no loader for them"
+    np.testing.assert_array_equal(pixart.picture(), plain)
 
 
 def test_a_picture_says_what_it_was_drawn_with() -> None:

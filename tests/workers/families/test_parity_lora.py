@@ -1,7 +1,7 @@
 """Requests with different LoRAs, mixed in one queue, each against the stock pipeline alone with the same ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,17 @@ from pacer.jobs.keys import new_job_id
 from pacer.jobs.messages import Claim, Job, Lora, Plan, TableMessage
 from schedules.compile import compile_table
 from schedules.table import Table
-from tests.workers.families import flow_parity, lora_files, parity, tiny, tiny_flux, tiny_sd3
+from tests.workers.families import (
+    flow_parity,
+    lora_files,
+    parity,
+    tiny,
+    tiny_flux,
+    tiny_flux2,
+    tiny_qwen_image,
+    tiny_sd3,
+    tiny_z_image,
+)
 from workers.engine import Engine
 from workers.families.registry import family_entry
 from workers.loras import Loras
@@ -26,8 +36,8 @@ pytestmark = [parity.quiet, lora_files.several]
 A, B = Lora("a"), Lora("b", 0.7)
 SETS: tuple[tuple[Lora, ...], ...] = ((), (A,), (B,), (A, B), (Lora("a", -0.5), B), (), (B,), (A,))
 
-Alone = Callable[[Any, Any], Tensor]
-"""(stock pipeline, wish) -> the last latents of its own call."""
+Alone = Callable[[Any, Any, Any], Tensor]
+"""(stock pipeline, wish, the model's own scheduler) -> the last latents of its own call."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +57,40 @@ def flow_case(build: Callable[[], DiffusionPipeline], arguments: flow_parity.Arg
     return Case(
         build, changes.pop("wishes", flow_parity.wishes()[1:9]),
         lambda wish, _scheduler: compile_table(wish.solver, wish.sigmas, "flow"),
-        lambda stock, wish: flow_parity.Stock(stock, arguments, spatial).draw(wish)[0],
+        lambda stock, wish, _scheduler: flow_parity.Stock(stock, arguments, spatial).draw(wish)[0],
         (flow_parity.WIDTH, flow_parity.HEIGHT), **changes,
     )  # fmt: skip
 
 
-def draw_sdxl(stock: Any, wish: parity.Wish) -> Tensor:
-    sampler = parity.sampler_of(wish, stock.scheduler)
-    drawn = parity.draw_alone(stock, wish, sampler, (16, 16), "latent")
-    assert isinstance(drawn, Tensor)
-    return drawn
+def own_scheduler_case(build: Callable[[], DiffusionPipeline], size: tuple[int, int], **call: Any) -> Case:
+    """A family whose stock pipeline is called with its own kind of scheduler.
+
+    Args:
+        build: the tiny model.
+        size: width and height, in pixels.
+        call: further arguments of the stock pipeline's call.
+    """
+
+    def alone(stock: Any, wish: parity.Wish, scheduler: object) -> Tensor:
+        drawn = parity.draw_alone(stock, wish, parity.sampler_of(wish, scheduler), size, "latent", **call)
+        assert isinstance(drawn, Tensor)
+        return drawn
+
+    return Case(
+        build, parity.wishes()[1:9], lambda wish, scheduler: parity.sampler_of(wish, scheduler).table, alone, size
+    )
+
+
+def sd15() -> Case:
+    return own_scheduler_case(lambda: tiny.sd15(16), (16, 16))
 
 
 def sdxl() -> Case:
-    return Case(
-        lambda: tiny.sdxl(16), parity.wishes()[1:9], lambda wish, scheduler: parity.sampler_of(wish, scheduler).table,
-        draw_sdxl, (16, 16),
-    )  # fmt: skip
+    return own_scheduler_case(lambda: tiny.sdxl(16), (16, 16))
+
+
+def sana() -> Case:
+    return own_scheduler_case(lambda: tiny.sana(16), (32, 32), use_resolution_binning=False)
 
 
 def sd3() -> Case:
@@ -76,6 +103,44 @@ def flux() -> Case:
         tiny_flux.build, lambda wish: {"guidance_scale": wish.embedded}, spatial=flow_parity.unpacked,
         guidance=lambda wish: wish.embedded,
     )  # fmt: skip
+
+
+def flux2_klein() -> Case:
+    """The stock pipeline's negative prompt is always empty."""
+    wishes = [replace(wish, negative="") for wish in flow_parity.wishes()[1:9]]
+    return flow_case(
+        tiny_flux2.build_klein, lambda wish: {"guidance_scale": wish.guidance}, spatial=flux2_spatial, wishes=wishes
+    )
+
+
+def flux2_dev() -> Case:
+    """Its scale is embedded, as FLUX.1's."""
+    return flow_case(
+        tiny_flux2.build_dev, lambda wish: {"guidance_scale": wish.embedded}, spatial=flux2_spatial,
+        guidance=lambda wish: wish.embedded,
+    )  # fmt: skip
+
+
+def flux2_spatial(packed: Tensor) -> Tensor:
+    return packed[0].T.unflatten(1, (flow_parity.HEIGHT // 8, flow_parity.WIDTH // 8))
+
+
+def qwen_image() -> Case:
+    return flow_case(
+        tiny_qwen_image.build,
+        lambda wish: {"true_cfg_scale": wish.guidance, "negative_prompt": wish.negative},
+        spatial=flow_parity.unpacked,
+    )
+
+
+def z_image() -> Case:
+    """The stock pipeline's scale counts from 0."""
+    return flow_case(
+        tiny_z_image.build, lambda wish: {"guidance_scale": wish.guidance - 1, "negative_prompt": wish.negative}
+    )
+
+
+FAMILIES = [sd15, sdxl, sd3, sana, flux, flux2_klein, flux2_dev, qwen_image, z_image]
 
 
 def claim_of(case: Case, wish: Any, scheduler: object, loras: tuple[Lora, ...]) -> Claim:
@@ -114,7 +179,7 @@ def draw(engine: Engine, claims: Sequence[Claim]) -> tuple[list[str], list[set[s
     return done, companies
 
 
-@pytest.mark.parametrize("make", [sdxl, sd3, flux])
+@pytest.mark.parametrize("make", FAMILIES)
 def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(make: Callable[[], Case], tmp_path: Path) -> None:
     case = make()
     torch.manual_seed(0)
@@ -124,7 +189,8 @@ def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(make: Call
     built.save_pretrained(tmp_path / "model")
     ours, plain, stock = (parity.load_stock(tmp_path / "model") for _ in range(3))
     for name, seed in (("a", 1), ("b", 2)):
-        path = lora_files.write(built, tmp_path / "loras", name, seed=seed, text=name == "a")
+        text = name == "a" and "text_encoder" in built._lora_loadable_modules
+        path = lora_files.write(built, tmp_path / "loras", name, seed=seed, text=text)
         stock.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
     family, seen = recording(ours)
     engine = Engine(
@@ -141,10 +207,10 @@ def test_each_set_of_loras_gets_what_the_stock_pipeline_draws_with_it(make: Call
     assert any(len(company) > 1 for company in companies)
     latents = dict(zip(done, seen, strict=True))
     for wish, loras, claim in asked:
-        without = case.alone(plain, wish)
+        without = case.alone(plain, wish, ours.scheduler)
         if loras:
             stock.set_adapters([lora.name for lora in loras], [lora.scale for lora in loras])
-            alone = case.alone(stock, wish)
+            alone = case.alone(stock, wish, ours.scheduler)
             assert float((alone - without).abs().max()) > 1e-2
         else:
             alone = without

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from pacer.derived_card import SMALLER, smaller_networks
 from pacer.models import INDEX_NAME, ModelCard
 from pacer.models import load as load_card
+from workers.device import is_lost
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
 from workers.keeping import Keeping, denoiser, denoiser_name
@@ -120,8 +121,11 @@ def load(
             keeping.place_network(denoiser(other), device)
         pipeline = keeping.place(pipeline, device)
         family, families = adapter(pipeline), {name: adapter(other) for name, other in smaller.items()}
-    except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"{name} cannot be loaded: {error}") from error
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        if is_lost(error):
+            raise
+        kept = f", quantised as {card.quantization}," if card.quantization else ""
+        raise ModelError(f"{name}{kept} cannot be loaded: {error}") from error
     return LoadedModel(card, folder, pipeline, family, dtype, families)
 
 

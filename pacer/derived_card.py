@@ -46,6 +46,7 @@ class _Habits:
 _HABITS: Mapping[str, _Habits] = MappingProxyType(
     {
         "StableDiffusionPipeline": _Habits(7.5, "unet", sample_size=64),
+        "LatentConsistencyModelPipeline": _Habits(8.5, "unet", sample_size=64),
         "StableDiffusionXLPipeline": _Habits(5.0, "unet"),
         "StableDiffusion3Pipeline": _Habits(7.0),
         "PixArtSigmaPipeline": _Habits(4.5),
@@ -58,6 +59,11 @@ _HABITS: Mapping[str, _Habits] = MappingProxyType(
     }
 )
 
+
+_CONSISTENCY: Mapping[str, object] = MappingProxyType(
+    {"original_inference_steps": 50, "timestep_scaling": 10.0, "clip_sample": False, "thresholding": False}
+)
+"""Options of the scheduler of latent consistency models, as all that is released has them."""
 
 _KLEIN_GRID = "shift9.887"  # by its pipeline's formula at the native size and 4 steps
 _TURBO: Mapping[str, object] = MappingProxyType(
@@ -100,11 +106,12 @@ def derive(folder: Path, repo: str | None = None) -> dict[str, object]:
     return {
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
         "guidance_scale": habits.guidance_scale,
-        "embedded_guidance": bool(network.get("guidance_embeds", False)),
+        "embedded_guidance": bool(network.get("guidance_embeds") or network.get("time_cond_proj_dim")),
         "quantization": _quantization(network),
         "networks": dict.fromkeys(smaller_networks(folder)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
         **_few_steps(name, index, network),
+        **_consistency(network, scheduler),
         **_DISTILLED.get(repo or "", {}),
     }  # fmt: skip
 
@@ -116,6 +123,20 @@ def _few_steps(name: str, index: Config, network: Config) -> dict[str, object]:
     if name == "Flux2KleinPipeline" and index.get("is_distilled") is True:
         return {"guidance_scale": 1.0, "distilled": {"native_steps": 4}, "grid": _KLEIN_GRID}
     return {}
+
+
+def _consistency(network: Config, scheduler: Config) -> dict[str, object]:
+    """What differs in a latent consistency model, which its scheduler tells: four steps of a sampler of its own.
+
+    One that takes no scale as an input was made of a LoRA, and is drawn without guidance.
+    """
+    if scheduler.get("_class_name") != "LCMScheduler":
+        return {}
+    for name, served in _CONSISTENCY.items():
+        if scheduler.get(name, served) != served:
+            raise UnderivableError(f"scheduler_config.json: {name} is {scheduler[name]!r}; only {served!r} is served")
+    unguided = {} if network.get("time_cond_proj_dim") else {"guidance_scale": 1.0}
+    return {"distilled": {"native_steps": 4}, "solver": "lcm", "grid": "lcm", **unguided}
 
 
 def _quantization(network: Config) -> str | None:

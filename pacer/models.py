@@ -16,7 +16,7 @@ from pacer.hub import HubName, hub_name
 from pacer.jobs.keys import slug_of
 from pacer.settings import Settings
 from schedules.artefact import BetaSchedule
-from schedules.compile import SOLVERS
+from schedules.compile import SAMPLERS
 from schedules.grid_names import find_grid, grid_names
 from schedules.noise import FLOW, NoiseSchedule
 
@@ -38,11 +38,7 @@ class CardError(ValueError):
 
 
 class Distilled(BaseModel):
-    """A model taught to draw in few steps (Turbo, schnell, a distilled klein): no many-step teacher of it exists.
-
-    Latent consistency models (LCM), whose network takes the guidance scale by `time_cond_proj_dim`, are not among them:
-    no family serves these.
-    """
+    """A model taught to draw in few steps (Turbo, schnell, LCM, distilled klein): no many-step teacher of it exists."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -119,8 +115,8 @@ class ModelCard(BaseModel):
             raise ValueError(f"prediction: a model of {self.prediction!r} {having}")
         if self.sigma_max > (largest := _largest_sigma(self.noise)) * (1 + _ROUNDING):
             raise ValueError(f"sigma_max: must be at most {largest:.6g}, the largest the network knows")
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver: must be one of {', '.join(SOLVERS)}, is {self.solver!r}")
+        if self.solver not in SAMPLERS:
+            raise ValueError(f"solver: must be one of {', '.join(SAMPLERS)}, is {self.solver!r}")
         if find_grid(self.grid, self.noise_schedule) is None:
             known = ", ".join(grid_names(self.noise_schedule))
             raise ValueError(f"grid: must be one of {known}, is {self.grid!r}")

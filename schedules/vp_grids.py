@@ -15,6 +15,8 @@ from schedules.grids import GridError
 from schedules.noise import VariancePreserving
 from schedules.table import FloatArray
 
+_LCM_TIMES = 50
+
 
 def linspace(steps: int, noise: VariancePreserving) -> FloatArray:
     """Equal steps in the network's time from the last training time to the first, then 0."""
@@ -27,6 +29,18 @@ def trailing(steps: int, noise: VariancePreserving) -> FloatArray:
     count = noise.log_sigmas.size
     times = np.round(count - np.arange(_checked(steps, noise)) * (count / steps)) - 1
     return _at_times(times, noise)
+
+
+def lcm(steps: int, noise: VariancePreserving) -> FloatArray:
+    """Of the 50 trailing times at which latent consistency models are distilled, about evenly (arXiv 2310.04378).
+
+    Beyond 50 steps, trailing.
+    """
+    count = noise.log_sigmas.size
+    if not _checked(steps, noise) <= _LCM_TIMES <= count:
+        return trailing(steps, noise)
+    chosen = np.floor(np.linspace(0, _LCM_TIMES, steps, endpoint=False)).astype(int)
+    return np.append(trailing(_LCM_TIMES, noise)[chosen], 0.0)
 
 
 def karras(steps: int, noise: VariancePreserving, rho: float = 7.0) -> FloatArray:
@@ -45,6 +59,9 @@ VP_GRIDS: Mapping[str, Callable[[int, VariancePreserving], FloatArray]] = Mappin
     {"karras": karras, "trailing": trailing, "linspace": linspace, "exponential": exponential}
 )
 """The grids of epsilon and v models, by name."""
+
+DISTILLED_GRIDS: Mapping[str, Callable[[int, VariancePreserving], FloatArray]] = MappingProxyType({"lcm": lcm})
+"""Those of models that were distilled at a few times; found by their names too, but no baseline of a search."""
 
 
 def _at_times(times: FloatArray, noise: VariancePreserving) -> FloatArray:

@@ -26,7 +26,7 @@ from pacer.errors import ErrorKind, PacerError
 from pacer.loras import offered
 from pacer.models import ModelCard
 from schedules.artefact import Entry, Figure, Schedule
-from schedules.compile import SOLVERS
+from schedules.compile import SAMPLERS
 from schedules.grid_names import grid_names
 from schedules.table import OWN
 
@@ -92,7 +92,7 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         max_steps=gateway.settings.max_steps,
         default_steps=card.default_steps(gateway.settings.default_steps),
         distilled=card.distilled is not None,
-        solvers=list(SOLVERS),
+        solvers=list(SAMPLERS),
         grids=list(grid_names(card.noise_schedule)),
         loras=list(offered(gateway.settings.lora_dir, card.id)),
         live_workers=await _live_workers(card.id, gateway),

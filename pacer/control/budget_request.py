@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.messages import Lora
 from pacer.models import ModelCard
-from schedules.compile import SOLVERS
+from schedules.compile import SAMPLERS
 from schedules.evidence import SHARES
 
 
@@ -128,8 +128,8 @@ def grid_solver(request: BudgetRequest) -> str:
         PacerError: invalid_request, where it has no formula.
     """
     solver = request.solver or request.card.solver
-    if solver not in SOLVERS:
-        raise invalid("solver", f"no solver {solver[:80]!r}; choose one of {', '.join(SOLVERS)}")
+    if solver not in SAMPLERS:
+        raise invalid("solver", f"no solver {solver[:80]!r}; choose one of {', '.join(SAMPLERS)}")
     return solver
 
 

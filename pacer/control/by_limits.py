@@ -14,7 +14,7 @@ from pacer.control.held import Offer, nearest_choice, offers
 from pacer.control.limits import Limits
 from pacer.control.refusals import beyond_reach, nothing_fits, too_dear
 from pacer.errors import PacerError
-from schedules.compile import SOLVERS
+from schedules.compile import SAMPLERS
 from schedules.registry import Registry
 
 
@@ -40,7 +40,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
         return best.choice
     # Of entries that nobody measured, the one with most steps, unless the grid has more for the same.
     longest = max((offer for offer in known if offer.within(limits)), key=lambda offer: offer.steps, default=None)
-    steps, has_grids = _grid_steps(request, limits), request.solver in (None, *SOLVERS)
+    steps, has_grids = _grid_steps(request, limits), request.solver in (None, *SAMPLERS)
     if longest is not None and (longest.steps >= steps or not has_grids):
         return longest.choice
     near = nearest_choice(request, limits, max(1, steps), registry)
@@ -101,7 +101,7 @@ def _grid_steps(request: BudgetRequest, limits: Limits) -> int:
     Under the model's own solver where the one wanted has no grids.
     """
     wanted = request.solver
-    solver = request.card.solver if wanted is None or wanted not in SOLVERS else wanted
+    solver = request.card.solver if wanted is None or wanted not in SAMPLERS else wanted
     each, (least, most) = forwards(request.branch_scale), limits.steps
     rows = ((steps, rows_of(solver, steps)) for steps in range(most, least - 1, -1))
     return next((steps for steps, turns in rows if limits.affords(steps, turns, turns * each)), 0)

@@ -14,6 +14,7 @@ from schedules.compile.deis import deis_rows
 from schedules.compile.dpmpp import dpmpp_2m_rows, dpmpp_3m_rows
 from schedules.compile.heun import heun_levels, heun_rows
 from schedules.compile.ipndm import ipndm_rows
+from schedules.compile.lcm import lcm_rows
 from schedules.compile.problem import CompileError, Problem
 from schedules.compile.unipc import unipc_rows
 from schedules.noise import FLOW, NoiseSchedule
@@ -28,11 +29,13 @@ class _Compiler:
         order: its order.
         rows: from the problem to X.
         levels: from the grid's noise levels, shape (steps + 1,), to each evaluation's and the last, shape (E + 1,).
+        draws: whether it draws noise before each evaluation but the first.
     """
 
     order: int
     rows: Callable[[Problem], FloatArray]
     levels: Callable[[FloatArray], FloatArray] = lambda sigmas: sigmas
+    draws: bool = False
 
 
 _COMPILERS: Mapping[str, _Compiler] = MappingProxyType(
@@ -49,17 +52,23 @@ _COMPILERS: Mapping[str, _Compiler] = MappingProxyType(
         "dpmpp-3m": _Compiler(3, dpmpp_3m_rows),
         "unipc-2": _Compiler(2, partial(unipc_rows, order=2)),
         "unipc-3": _Compiler(3, partial(unipc_rows, order=3)),
+        "lcm": _Compiler(1, lcm_rows, draws=True),
     }
 )
-SOLVERS: Mapping[str, int] = MappingProxyType({name: compiler.order for name, compiler in _COMPILERS.items()})
+SOLVERS: Mapping[str, int] = MappingProxyType(
+    {name: compiler.order for name, compiler in _COMPILERS.items() if not compiler.draws}
+)
 """The solvers that have a compiler, and their orders as their authors give them."""
+
+SAMPLERS: tuple[str, ...] = tuple(_COMPILERS)
+"""Those, and what draws noise at each step, which no search can compare with a teacher."""
 
 
 def evaluation_sigmas(solver: str, sigmas: FloatArray) -> FloatArray:
     """The noise level of each evaluation: of each step, save for Heun, which evaluates at both ends of a step.
 
     Args:
-        solver: one of SOLVERS.
+        solver: one of SAMPLERS.
         sigmas: the grid, shape (steps + 1,).
 
     Returns:
@@ -73,7 +82,7 @@ def evaluation_sigmas(solver: str, sigmas: FloatArray) -> FloatArray:
 
 def _compiler(solver: str) -> _Compiler:
     if solver not in _COMPILERS:
-        raise CompileError(f"solver: must be one of {', '.join(SOLVERS)}, is {solver!r}")
+        raise CompileError(f"solver: must be one of {', '.join(SAMPLERS)}, is {solver!r}")
     return _COMPILERS[solver]
 
 
@@ -84,20 +93,21 @@ def compile_table(solver: str, sigmas: FloatArray, prediction: Prediction, noise
     coordinates). Every row is guided afresh: w is 1.
 
     Args:
-        solver: one of SOLVERS.
+        solver: one of SAMPLERS.
         sigmas: final noise levels, after any shift, shape (steps + 1,), strictly falling, the last >= 0.
         prediction: what the network's output stands for.
         noise: how the network was trained; FLOW exactly when the prediction is "flow" (either for "sample").
 
     Returns:
         A table over the starting noise, with one evaluation for each step; Heun's has two, save for one on a last step
-        to sigma 0: 2 steps - 1 in all.
+        to sigma 0: 2 steps - 1 in all. Where the solver draws noise, that of each step but the last is a base latent.
 
     Raises:
         CompileError: an argument is not that; the message names it.
     """
     problem, rows = compiled_rows(solver, sigmas, prediction, noise)
-    return guided_table(problem, rows)
+    start, outputs, draws = split_rows(problem, rows)
+    return guided_table(problem, np.hstack([start, draws, outputs]), ("noise", *draw_columns(problem)))
 
 
 def compiled_rows(
@@ -113,12 +123,26 @@ def compiled_rows(
         blends: whether something may be added to the state before each evaluation but the first.
 
     Raises:
-        CompileError: as compile_table.
+        CompileError: as compile_table, and where both are there.
     """
     compiler = _compiler(solver)
+    if compiler.draws and blends:
+        raise CompileError(f"solver: {solver!r} draws noise at each step, and keeps no part of a picture")
     grid = Problem.of(sigmas, prediction, noise)
-    problem = replace(grid, sigmas=compiler.levels(grid.sigmas), blends=blends)
+    problem = replace(grid, sigmas=compiler.levels(grid.sigmas), blends=blends, draws=compiler.draws)
     return problem, compiler.rows(problem)
+
+
+def split_rows(problem: Problem, rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The columns of rows: the starting noise, the outputs, and what is added before evaluations."""
+    start, outputs, added = np.split(rows, [1, 1 + problem.steps], axis=1)
+    return start, outputs, added
+
+
+def draw_columns(problem: Problem) -> tuple[BaseKind, ...]:
+    """The kinds of the base latents that a problem draws."""
+    each: tuple[BaseKind, ...] = ("draw",)
+    return each * (problem.steps - 1) if problem.draws else ()
 
 
 def guided_table(

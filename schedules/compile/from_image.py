@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from schedules.compile.compiler import compiled_rows, guided_table
+from schedules.compile.compiler import compiled_rows, draw_columns, guided_table, split_rows
 from schedules.compile.problem import Problem
 from schedules.noise import FLOW, NoiseSchedule
 from schedules.table import BaseKind, FloatArray, Prediction, Table
@@ -29,7 +29,7 @@ def compile_from_image(
     does that blends the state after each step of a multistep solver, which keeps its outputs (Lugmayr et al. 2022).
 
     Args:
-        solver: one of SOLVERS.
+        solver: one of SAMPLERS; with a mask one of SOLVERS.
         sigmas: as compile_table.
         prediction: as compile_table.
         noise: as compile_table.
@@ -37,19 +37,19 @@ def compile_from_image(
         from_noise: whether to start from pure noise all the same, as text to image does.
 
     Returns:
-        A table over base latents (noise, image), followed by E - 1 blends where it is masked.
+        A table over base latents (noise, image), followed by E - 1 blends where it is masked, or by the solver's draws.
 
     Raises:
         CompileError: as compile_table.
     """
     problem, rows = compiled_rows(solver, sigmas, prediction, noise, blends=masked)
     levels = _levels(problem)
-    start = rows[:, :1]
+    start, outputs, added = split_rows(problem, rows)
     weights = np.array([start[0, 0], 0.0]) if from_noise else levels[0]
-    base, outputs, blends = start / start[0, 0] * weights, rows[:, 1 : 1 + problem.steps], rows[:, 1 + problem.steps :]
+    base = start / start[0, 0] * weights
     if not masked:
-        return guided_table(problem, np.hstack([base, outputs]), ("noise", "image"))
-    blends = np.tril(blends, k=-2)  # the unit before evaluation k itself is not yet there when X[k] is asked for
+        return guided_table(problem, np.hstack([base, added, outputs]), ("noise", "image", *draw_columns(problem)))
+    blends = np.tril(added, k=-2)  # the unit before evaluation k itself is not yet there when X[k] is asked for
     each: tuple[BaseKind, ...] = ("blend",)
     kinds = ("noise", "image", *each * (problem.steps - 1))
     return guided_table(problem, np.hstack([base, blends, outputs]), kinds, levels)

@@ -31,15 +31,17 @@ class Problem:
         prediction: what the network's output stands for.
         noise: what a sigma means to the network.
         blends: whether something may be added to the state before each evaluation but the first, as inpainting does.
+        draws: whether fresh noise is added there, in proportion to the noise level, as consistency models do.
 
     A row stands for a vector in the span of the history [starting noise, y_0, ..., y_{steps-1}], shape (1 + steps,),
-    followed by what was added before evaluations 1 to steps - 1 where the problem has blends.
+    followed by what was added before evaluations 1 to steps - 1 where the problem has blends or draws.
     """
 
     sigmas: FloatArray
     prediction: Prediction
     noise: NoiseSchedule
     blends: bool = False
+    draws: bool = False
 
     @classmethod
     def of(cls, sigmas: FloatArray, prediction: Prediction, noise: NoiseSchedule) -> Problem:
@@ -93,10 +95,10 @@ class Problem:
 
     def reached(self, k: int, state: FloatArray) -> FloatArray:
         """The state before evaluation k as the network and all later steps see it: with what is added to it there."""
-        if not (self.blends and k < self.steps):
+        if not (self._added and k < self.steps):
             return state
         seen = state.copy()
-        seen[self.steps + k] += 1.0
+        seen[self.steps + k] += self.sigmas[k] if self.draws else 1.0
         return seen
 
     def clean(self, k: int, state: FloatArray) -> FloatArray:
@@ -125,7 +127,11 @@ class Problem:
 
     @property
     def _width(self) -> int:
-        return 1 + self.steps + (self.steps - 1 if self.blends else 0)
+        return 1 + self.steps + (self.steps - 1 if self._added else 0)
+
+    @property
+    def _added(self) -> bool:
+        return self.blends or self.draws
 
     def _output(self, k: int) -> FloatArray:
         row = np.zeros(self._width)

@@ -156,6 +156,7 @@ def test_known_pipelines(
     assert card.weights_sha256 is None
 
 
+LCM = changed(SD15, "scheduler", _class_name="LCMScheduler", original_inference_steps=50, clip_sample=False)
 KLEIN = changed(FLUX, "model_index", _class_name="Flux2KleinPipeline")
 SDXL_TURBO = changed(changed(SDXL, "scheduler", timestep_spacing="trailing"), "unet", sample_size=64)
 
@@ -174,6 +175,24 @@ def test_a_model_that_says_that_it_was_distilled_gets_its_few_steps_and_no_guida
     assert (card.guidance_scale, card.default_steps(10), card.grid) == (1.0, 4, grid)
     with pytest.raises(CardError, match="distilled to 4 steps"):
         require_teacher(card)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "guidance"),
+    [
+        ("LatentConsistencyModelPipeline", 256, 8.5),
+        ("StableDiffusionPipeline", 256, 7.5),
+        ("StableDiffusionPipeline", None, 1.0),
+        ("StableDiffusionXLPipeline", None, 1.0),
+    ],
+)
+def test_a_latent_consistency_model_is_known_by_its_scheduler(
+    tmp_path: Path, name: str, width: int | None, guidance: float
+) -> None:
+    parts = changed(changed(LCM, "model_index", _class_name=name), "unet", time_cond_proj_dim=width)
+    card = load(put(tmp_path / "mine", parts))
+    assert (card.solver, card.grid, card.default_steps(10)) == ("lcm", "lcm", 4)
+    assert (card.guidance_scale, card.embedded_guidance) == (guidance, width is not None)
 
 
 @pytest.mark.parametrize("parts", [changed(FLUX, "transformer", guidance_embeds=True), KLEIN, SDXL_TURBO])
@@ -261,6 +280,8 @@ def test_a_folders_own_card_comes_first(tmp_path: Path) -> None:
         (changed(SD15, "scheduler", trained_betas=[0.1]), "trained_betas given"),
         (changed(SD15, "scheduler", beta_start=0.5), "derived one is wrong: noise"),
         (changed(SDXL, "scheduler", _class_name="EDMEulerScheduler"), "EDMEulerScheduler is not served"),
+        (changed(LCM, "scheduler", clip_sample=True), "clip_sample is True; only False is served"),
+        (changed(LCM, "scheduler", original_inference_steps=40), "original_inference_steps is 40; only 50 is served"),
         (changed(SD15, "unet", sample_size=[64, 96]), "sample_size is no whole number"),
         ({**SD15, "vae": {}}, "vae/config.json: has no block_out_channels"),
         ({name: part for name, part in SD15.items() if name != "scheduler"}, r"scheduler_config\.json: No such file"),

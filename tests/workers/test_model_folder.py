@@ -46,7 +46,7 @@ def test_a_plain_folder_is_loaded_with_a_card_of_its_own(folder: Path) -> None:
     assert (loaded.card.prediction, loaded.card.default_size) == ("epsilon", (16, 16))
 
 
-@pytest.mark.parametrize("build", [tiny.sd15, tiny.sdxl, tiny.pixart_sigma, tiny.sana])
+@pytest.mark.parametrize("build", [tiny.sd15, tiny.lcm, tiny.sdxl, tiny.pixart_sigma, tiny.sana])
 def test_every_family_draws_what_was_planned_for_its_derived_card(build: object, tmp_path: Path) -> None:
     loaded = load(str(tiny.saved(build, tmp_path / "tiny")), CPU)
     pixels = draw(loaded, steps=3)
@@ -169,7 +169,7 @@ def test_missing_weights_and_unfit_networks_are_told(folder: Path, tmp_path: Pat
     inpainting = tiny.saved(tiny.sd15, tmp_path / "inpainting", in_channels=9)
     with pytest.raises(ModelError, match="takes 9 channels and a latent has 4: not text to image"):
         load(str(inpainting), CPU)
-    distilled = tiny.saved(tiny.sd15, tmp_path / "distilled", time_cond_proj_dim=8)
+    distilled = tiny.saved(tiny.sdxl, tmp_path / "distilled", network={"time_cond_proj_dim": 8})
     with pytest.raises(ModelError, match="takes the guidance scale as an input"):
         load(str(distilled), CPU)
 

@@ -20,13 +20,14 @@ class PictureFamily:
     Args:
         pipeline: the stock pipeline, on its device and in its dtype; its scheduler and its loop are never used.
         network: its denoiser.
+        scale_input: the option of its configuration by which it takes the guidance scale, if the adapter gives it that.
 
     Raises:
         ValueError: the network takes more channels than a latent has, as those for inpainting do, or the guidance
-            scale, as those distilled for few steps do.
+            scale as an input that the adapter does not give.
     """
 
-    def __init__(self, pipeline: DiffusionPipeline, network: ModelMixin) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, network: ModelMixin, scale_input: str | None = None) -> None:
         self._pipeline = pipeline
         self._network = network.eval()
         self.device = device_of(pipeline)
@@ -36,7 +37,7 @@ class PictureFamily:
         if taken != self._channels:
             raise ValueError(f"the network takes {taken} channels and a latent has {self._channels}: not text to image")
         for option in ("time_cond_proj_dim", "guidance_embeds"):
-            if self._network.config.get(option):
+            if option != scale_input and self._network.config.get(option):
                 raise ValueError(f"the network takes the guidance scale as an input ({option}), which is not served")
 
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:

@@ -45,6 +45,7 @@ FAMILIES: Mapping[str, FamilyEntry] = MappingProxyType(
             "sd3:Sd3Family", optional=frozenset({"text_encoder_3", "tokenizer_3"}), unused=_IMAGE_PROMPT
         ),
         "StableDiffusionPipeline": FamilyEntry("sd15:Sd15Family", unused=_CHECKER),
+        "LatentConsistencyModelPipeline": FamilyEntry("sd15:Sd15Family", unused=_CHECKER),
         "StableDiffusionXLPipeline": FamilyEntry("sdxl:SdxlFamily", unused=_IMAGE_PROMPT),
         "PixArtSigmaPipeline": FamilyEntry("pixart_sigma:PixArtSigmaFamily"),
         "SanaPipeline": FamilyEntry("sana:SanaFamily"),

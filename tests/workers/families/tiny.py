@@ -3,7 +3,7 @@
 `width` is the channels of the network's first block, a multiple of 16.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +13,8 @@ from diffusers import (
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     PNDMScheduler,
@@ -65,21 +67,30 @@ def sd15(width: int, prediction: str = "epsilon", **network: object) -> StableDi
     )  # fmt: skip
 
 
+def lcm(width: int, **network: object) -> LatentConsistencyModelPipeline:
+    """Stable Diffusion 1.5 whose network takes the guidance scale, with the sampler of such models."""
+    parts = sd15(width, **{"time_cond_proj_dim": 16, **network}).components
+    return LatentConsistencyModelPipeline(
+        **{**parts, "scheduler": LCMScheduler(**LATENT_BETAS)}, requires_safety_checker=False
+    )
+
+
 def sdxl(
-    width: int, prediction: str = "epsilon", *, normalised: bool = False, **options: object
-) -> StableDiffusionXLPipeline:
+    width: int, prediction: str = "epsilon", *, normalised: bool = False, network: Mapping[str, object] | None = None,
+    **options: object,
+) -> StableDiffusionXLPipeline:  # fmt: skip
     tokenizers = clip_tokenizer(), clip_tokenizer(pad="!")
     scheduler = EulerDiscreteScheduler(
         timestep_spacing="leading", steps_offset=1, prediction_type=prediction, **LATENT_BETAS
     )
-    network = unet(
+    made = unet(
         width, 16 + 24, addition_embed_type="text_time", addition_time_embed_dim=8, use_linear_projection=True,
-        projection_class_embeddings_input_dim=6 * 8 + 24, transformer_layers_per_block=(1, 2),
+        projection_class_embeddings_input_dim=6 * 8 + 24, transformer_layers_per_block=(1, 2), **(network or {}),
     )  # fmt: skip
     return StableDiffusionXLPipeline(
         vae=vae(**(CHANNEL_STATISTICS if normalised else {})),
         text_encoder=clip_encoder(tokenizers[0], 16), text_encoder_2=clip_encoder(tokenizers[1], 24, 24),
-        tokenizer=tokenizers[0], tokenizer_2=tokenizers[1], unet=network, scheduler=scheduler, add_watermarker=False,
+        tokenizer=tokenizers[0], tokenizer_2=tokenizers[1], unet=made, scheduler=scheduler, add_watermarker=False,
         **options,
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ def _check_reachable(request: BudgetRequest, limits: Limits, known: tuple[Offer,
 def _least_grid(request: BudgetRequest, limits: Limits) -> float:
     """Forwards of the shortest grid that is long enough; inf where the solver wanted has none."""
     solver = request.card.solver if request.solver is None else request.solver
-    return rows_of(solver, limits.steps[0]) * forwards(request.branch_scale) if solver in SOLVERS else inf
+    return rows_of(solver, limits.steps[0]) * forwards(request.branch_scale) if solver in SAMPLERS else inf
 
 
 def _grid_steps(request: BudgetRequest, limits: Limits) -> int:

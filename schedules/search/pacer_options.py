@@ -50,7 +50,7 @@ class PacerOptions:
     later: int = 3
     largest: int = 12
     beyond: tuple[int, ...] = (96,)
-    spend: int = 37_800
+    spend: int = 37_200
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
     def grid_shifts(self, steps: int) -> tuple[float, ...]:

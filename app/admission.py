@@ -182,7 +182,7 @@ async def _planned(asked: _Asked, gateway: Gateway, *, comes: bool) -> Quoted:
     if bound is None:
         return await quote(request, gateway, asked.owner, comes=comes)
     came = inflow_of(request, bound.plan.evaluations) if comes else None
-    load = await gateway.store.load(request.card.id, came)
+    load = await gateway.store.load(request.card.id, came, asked.owner)
     table, each = bound.table.table(), forwards(request.branch_scale)
     forecast = None if load is None else Forecast.of(load, bound.latency_s, asked.owner, each=each).at(request.pixels)
     plan = kept(bound.plan, table, forecast, latency_s=bound.latency_s, images=bound.images)

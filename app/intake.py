@@ -59,7 +59,7 @@ async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY
     # Planned once without the store, so that a wrong request is told so whatever state the store is in.
     planned = Quoted(*_plan(request, gateway, None))
     came = inflow_of(request, planned.plan.evaluations) if comes else None
-    load = await gateway.store.load(request.card.id, came)
+    load = await gateway.store.load(request.card.id, came, owner)
     if load is None:
         return planned
     slack_s = gateway.settings.best_effort_slack_s

@@ -51,7 +51,7 @@ class Forecast:
         """
         company, promise = load.company(due_s, owner), None
         if due_s is not None:
-            promise = load.promise(due_s, company, each=each)
+            promise = load.promise(due_s, company, owner, each=each)
         elif slack_s is not None and company.held:
             before = Demand(slack_s, company.ahead, float(company.images), 0.0)
             promise = Promise(load.speed, load.workers, company.turn_s(each), before)

@@ -2,6 +2,10 @@
 
 Requests with a deadline go before those without, and by it among themselves, which is what the batcher's policies come
 near to.
+
+Owners share what may be promised: while others ask for deadlines too, an owner leaves as much of it free as it holds,
+over its weight. This is the dynamic threshold by which queues share a memory (Choudhury and Hahne, 1998): n owners that
+ask for all they can get hold 1/(n + 1) each, and as much is there for whoever comes.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ from pacer.control.step_cap import Traffic
 from pacer.control.work import Work, slot_at
 from pacer.jobs.messages import WorkerSpeed
 
+SEEN_S = 600.0
+"""Seconds for which an owner that asked for a deadline is reckoned to ask again."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -31,6 +38,7 @@ class Load:
         weights: shares of owners; 1 for who is not named.
         inflow: what comes in with a deadline, a second.
         promises: jobs with a deadline that were ever taken in; what was planned on it is stale when there are more.
+        own: of the work, what the owner that asks was promised; None where no other asks for deadlines.
     """
 
     speed: WorkerSpeed
@@ -41,6 +49,7 @@ class Load:
     weights: Mapping[str, float] = field(default_factory=dict)
     inflow: Inflow = field(default_factory=Inflow)
     promises: int = 0
+    own: Work | None = None
 
     def ahead(self, due_s: float | None, owner: str | None = None) -> float:
         """Forwards of the network that go before a request's.
@@ -63,26 +72,32 @@ class Load:
         """Who comes, and who draws."""
         return Traffic(self.inflow, self.speed, self.workers)
 
-    def promise(self, due_s: float, company: Company, *, each: int = 2) -> Promise:
+    def promise(self, due_s: float, company: Company, owner: str | None = None, *, each: int = 2) -> Promise:
         """What a request that is due in so many seconds may be promised.
 
         Args:
             due_s: seconds from now until it is due.
             company: who is there beside it.
+            owner: whose it is.
             each: forwards of one image in a turn, about.
         """
-        work, place = self.work, self.work.place(self._slot(due_s))
+        again = 0.0 if self.own is None else 1 / self.weights.get(owner or "", 1.0)
+        work = self.work if self.own is None else self.work.with_again(self.own, again)
+        place = work.place(self._slot(due_s))
         # What has no deadline was promised nothing: as much of it goes before this request as is its turn.
         own = Demand(due_s, company.ahead, 0.0, 0.0)
         if place:
             jobs, longest = float(work.jobs[place - 1]), float(work.longest[place - 1])
-            own = Demand(due_s, company.ahead, jobs, longest / each)
+            left_free = float(work.forwards[place - 1] - self.work.forwards[place - 1])
+            own = Demand(due_s, company.ahead + left_free, jobs, longest / each)
         later = Later(work, place, self.now_ms, each) if place < len(work.slots) else None
-        return Promise(self.speed, self.workers, company.turn_s(each), own, later)
+        return Promise(self.speed, self.workers, company.turn_s(each), own, later, again=again)
 
     def more(self, due_s: float, forwards: int, jobs: int = 0) -> Load:
         """The same with more before the workers that is due in so many seconds, or with less: see `Work.more`."""
-        return replace(self, work=self.work.more(self._slot(due_s), forwards, jobs))
+        slot = self._slot(due_s)
+        own = None if self.own is None else self.own.more(slot, forwards, jobs)
+        return replace(self, work=self.work.more(slot, forwards, jobs), own=own)
 
     def _turns_before(self, owner: str, promised: int) -> float:
         """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.

@@ -71,11 +71,11 @@ class Later:
 
 
 class _Asked(NamedTuple):
-    """A request: network calls of an image, forwards of the default size in them together, and how many images."""
+    """A request: network calls of an image, forwards of the default size in them together, how many images count."""
 
     turns: int
     forwards: float
-    images: int
+    images: float
 
 
 class Promise:
@@ -87,6 +87,7 @@ class Promise:
         begin_s: seconds until a request can join a batch.
         own: what else is due by its own deadline.
         later: what is due after it; None where nothing is.
+        again: times that images of a request beyond its first are counted once more, as what its owner holds is.
     """
 
     def __init__(
@@ -96,9 +97,11 @@ class Promise:
         begin_s: float,
         own: Demand,
         later: Later | None = None,
+        *,
+        again: float = 0.0,
     ) -> None:
         self._speed, self._workers, self._begin_s = speed, workers, begin_s
-        self._own, self._later = own, later
+        self._own, self._later, self._again = own, later, again
         self._shared = later is not None or own.forwards > 0
         self._held: dict[_Asked, float] = {}  # what is chosen was tried before, and left more to others then
 
@@ -106,6 +109,11 @@ class Promise:
     def alone(self) -> Promise:
         """The same where nobody else is there."""
         return Promise(self._speed, self._workers, 0.0, Demand(self._own.until_s, 0.0, 0.0, 0.0))
+
+    @property
+    def leaves_room(self) -> bool:
+        """Whether some of it is left free for other owners."""
+        return self._again > 0
 
     def late_s(self, turns: int, forwards: float, images: int = 1, *, spared: float = 0.0) -> tuple[float, float]:
         """Seconds by which the request would be late, and by which the worst of what is due after it.
@@ -119,13 +127,13 @@ class Promise:
             spared: share of what may be promised that is left to others; none where there are no others.
         """
         share = _FULL * (1 - spared) if self._shared else 1.0
-        asked = _Asked(turns, forwards, images)
+        asked = _Asked(turns, forwards, images + self._again * (images - 1))
         return self._own_late_s(asked, share), self._later_late_s(asked, share)
 
     def holds(self, turns: int, forwards: float, images: int = 1, *, spared: float = 0.0) -> bool:
         """Whether nobody would be late; arguments as for `late_s`."""
         share = _FULL * (1 - spared) if self._shared else 1.0
-        asked = _Asked(turns, forwards, images)
+        asked = _Asked(turns, forwards, images + self._again * (images - 1))
         if self._held.get(asked, inf) <= share:
             return True
         held = self._own_late_s(asked, share) <= 0 and self._later_late_s(asked, share, 0.0) <= 0

@@ -47,6 +47,8 @@ def too_late(limits: Limits, what: str, turns: int, evaluations: int) -> PacerEr
         return _refused(LATENCY, f"{needs}, the budget says {_ms(limits.latency_s)}")
     if expected_s > max(alone_s, limits.latency_s):
         needs = f"{needs} after a wait of about {_ms(expected_s - alone_s)}"
+    elif forecast.promise is not None and forecast.promise.leaves_room:
+        needs = f"{needs}, and with what was promised by then and is left to other keys it could not be relied on"
     else:
         needs = f"{needs}, and with what others were promised by then it could not be relied on"
     late_s = limits.late_s(turns, evaluations)

@@ -117,6 +117,14 @@ class Work:
         summed = np.maximum(self.forwards + forwards * later, 0)
         return replace(self, forwards=summed, jobs=np.maximum(self.jobs + jobs * later, 0))
 
+    def with_again(self, part: Work, times: float) -> Self:
+        """The same with a part of what has a deadline counted so many times more."""
+        if not len(part.slots):
+            return self
+        before = part.slots.searchsorted(self.slots, "right")
+        forwards, jobs = (np.append(0.0, summed)[before] for summed in (part.forwards, part.jobs))
+        return replace(self, forwards=self.forwards + times * forwards, jobs=self.jobs + times * jobs)
+
     def place(self, slot: float) -> int:
         """How many of the slots with deadlines are not after a slot."""
         return int(self.slots.searchsorted(slot, "right")) if len(self.slots) else 0

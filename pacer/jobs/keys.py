@@ -9,6 +9,7 @@ while different models may lie on different shards. The slug is part of the job 
     {q:S}:active      ZSET    owner of jobs that wait -> work handed out for it, over its weight
     {q:S}:idle        ZSET    the same, of owners without jobs that wait, while it is ahead of the others'
     {q:S}:owed        HASH    owner -> forwards of the network in its jobs that wait and have no deadline
+    {q:S}:asked       ZSET    owner -> when it last asked for a deadline, ms
     {q:S}:lease       ZSET    job id -> end of its lease, ms
     {q:S}:workers     ZSET    worker -> time until which it counts as alive, ms
     {q:S}:speeds      HASH    worker -> WorkerSpeed, msgpack
@@ -16,6 +17,7 @@ while different models may lie on different shards. The slug is part of the job 
     {q:S}:drain       LIST    busy-clock times at which the last jobs were finished, ms
     {q:S}:clock       HASH    how long the queue stood empty, which the busy clock leaves out; what came; promises made
     {q:S}:work        HASH    when it is due, in slots of 100 ms -> forwards of the network still to be made, and jobs
+    {q:S}:due:OWNER   HASH    the same, of one owner's jobs with a deadline
     {q:S}:job:ID      HASH    a job: what is asked for, the picture it starts from, and how it stands
     {q:S}:ev:ID       STREAM  a job's events
     {q:S}:image:ID    STRING  a finished image, as a file's bytes
@@ -149,10 +151,10 @@ class QueueKeys:
 
     @property
     def for_scripts(self) -> tuple[str, ...]:
-        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last six are prefixes."""
+        """What every script gets as KEYS, in the order in which common.lua unpacks it; the last seven are prefixes."""
         sets = (self.pending, self.lease, self.workers, self.speeds, self.bell)
         rate = (f"{self.tag}:drain", f"{self.tag}:clock")
-        fair = tuple(f"{self.tag}:{name}" for name in ("promised", "active", "idle", "owed", "of:"))
+        fair = tuple(f"{self.tag}:{name}" for name in ("promised", "active", "idle", "owed", "asked", "of:", "due:"))
         jobs = (self.job(""), self.events(""), self.image(""), self.ended(""), self.plan(""))
         return (*sets, *rate, self.work, *fair, *jobs)
 

@@ -191,14 +191,15 @@ class JobStore:
         load = await self.load(model)
         return None if load is None else load.speed
 
-    async def load(self, model: str, came: Inflow | None = None) -> Load | None:
+    async def load(self, model: str, came: Inflow | None = None, owner: str = EVERYBODY) -> Load | None:
         """What the live workers measured and have before them; None before the first of them measured.
 
         Args:
             model: whose.
             came: what a request adds to what comes in; None only looks.
+            owner: whose the request is.
         """
-        return told_load(await self._workers(model, *(came or ())), self._weights)
+        return told_load(await self._workers(model, owner, *(came or ())), self._weights)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""
@@ -211,9 +212,9 @@ class JobStore:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def _workers(self, model: str, *came: float) -> ToldWorkers:
+    async def _workers(self, model: str, owner: str = EVERYBODY, *came: float) -> ToldWorkers:
         with store_errors():
-            reply = await scripts.load("workers").run_async(self._client, queue_keys(model), *map(repr, came))
+            reply = await scripts.load("workers").run_async(self._client, queue_keys(model), owner, *map(repr, came))
         return cast("ToldWorkers", reply)
 
     def _feed(self, keys: QueueKeys) -> EventFeed:

@@ -13,7 +13,7 @@ from pacer.control.picture_size import at_size
 from pacer.control.work import Work
 from pacer.jobs.messages import WorkerSpeed
 
-ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[bytes], int]
+ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[bytes], int, bytes | None]
 """The reply of workers.lua."""
 
 
@@ -24,12 +24,13 @@ def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
         told: by the store.
         weights: shares of owners.
     """
-    _, packed, now_ms, work, owed, inflow, promises = told
+    _, packed, now_ms, work, owed, inflow, promises, due = told
     speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
     if not speeds:
         return None
     counted, came = Work.read(work, now_ms), Inflow(*map(float, inflow))
-    return Load(_mean(speeds), len(speeds), now_ms, counted, _counts(owed), weights, came, promises)
+    own = None if due is None else Work.read(due, now_ms)
+    return Load(_mean(speeds), len(speeds), now_ms, counted, _counts(owed), weights, came, promises, own)
 
 
 def _mean(speeds: Sequence[WorkerSpeed]) -> WorkerSpeed:

@@ -117,7 +117,7 @@ class WorkerQueue:
 
     def load(self) -> Load | None:
         """What the live workers measured and have before them; None before the first of them measured."""
-        return told_load(cast("ToldWorkers", self._run("workers")), self._weights)
+        return told_load(cast("ToldWorkers", self._run("workers", "")), self._weights)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give jobs back, each to its place in the queue, the attempt not charged."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
 import redis
 from conftest import serving
 
+from pacer.jobs.messages import WorkerSpeed
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
 
@@ -50,3 +52,29 @@ def test_a_flood_under_one_key_neither_shuts_out_nor_delays_another(
         path, headers = answer.headers["Location"], {"Authorization": f"Bearer {key}"}
         assert locked.delete(path, headers=headers).json()["status"] == "cancelled"
     queue.retire()
+
+
+def test_a_flood_of_deadlines_under_one_key_leaves_time_for_another(
+    locked: httpx2.Client, keyed: Settings, store: redis.Redis
+) -> None:
+    queue = WorkerQueue(store, keyed, "alone/model", "w")
+    queue.beat([])
+    queue.publish_speed(WorkerSpeed(0.2, 0.1, 0.1, 0.1, 8))  # 3.4 s for eight steps
+    patient, four_times_both = ({**BODY, "budget": {"steps": 8, "latency_ms": ms}} for ms in (60_000, 27_200))
+    drop(locked, LIGHT, post(locked, LIGHT, patient))
+    with ThreadPoolExecutor(8) as at_once:
+        flood = list(at_once.map(lambda _: post(locked, HEAVY, patient), range(40)))
+    refused = [answer.json() for answer in flood if answer.status_code == 429]
+    assert {answer["type"] for answer in refused} == {"/problems/deadline_unreachable"}
+    assert all("is left to other keys" in answer["detail"] for answer in refused)
+    light = post(locked, LIGHT, four_times_both)
+    drop(locked, LIGHT, light)
+    for answer in flood:
+        if answer.status_code == 202:
+            drop(locked, HEAVY, answer)
+    queue.retire()
+
+
+def drop(client: httpx2.Client, key: str, taken: httpx2.Response) -> None:
+    assert taken.status_code == 202, taken.text
+    client.delete(taken.headers["Location"], headers={"Authorization": f"Bearer {key}"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pacer.control.budget_request import BudgetRequest
+from pacer.jobs.owners import EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +15,12 @@ class Asked:
     Attributes:
         at_s: when, seconds from the trace's start.
         request: what the gateway plans from.
+        owner: whose it is; a trace's file says nothing of it.
     """
 
     at_s: float
     request: BudgetRequest
+    owner: str = EVERYBODY
 
     @property
     def budget(self) -> str:

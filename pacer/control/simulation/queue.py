@@ -1,7 +1,8 @@
 """The store's queue as numbers: its order, its limit, and the work that it tells the planner of.
 
 What the Lua scripts of `pacer/jobs` do, without a store: `submit`, `claim`, `beat` and `finish`, leases and fences left
-out, since no simulated worker dies. All jobs are of one owner: nobody's turn comes before their order.
+out, since no simulated worker dies. Owners share what may be promised; their turns are left out, so that nobody's comes
+before the order of all jobs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pacer.control.inflow import Inflow, InflowMeter
-from pacer.control.load import Load
+from pacer.control.load import SEEN_S, Load
 from pacer.control.ways import Going
 from pacer.control.work import Work, slot_at
 from pacer.jobs.messages import Plan, TableMessage, WorkerSpeed
+from pacer.jobs.owners import EVERYBODY
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +32,7 @@ class SimulatedJob:
         slot: under which its work is counted; set by the queue.
         left: forwards that it still needs, as far as the queue was told.
         going: what it leaves open; None where it keeps to its plan.
+        owner: whose it is.
     """
 
     place: int
@@ -40,6 +43,7 @@ class SimulatedJob:
     slot: str = ""
     left: int = 0
     going: Going | None = None
+    owner: str = EVERYBODY
 
     def go_on(self, plan: Plan, table: TableMessage, rows: tuple[int, ...]) -> None:
         """Take another plan."""
@@ -66,6 +70,8 @@ class SimulatedQueue:
         self._best_effort_slack_s = best_effort_slack_s
         self._pending: list[tuple[float, int, SimulatedJob]] = []
         self._work: dict[str, int] = {}
+        self._due: dict[str, dict[str, int]] = {}
+        self._asked: dict[str, float] = {}
         self._inflow = InflowMeter()
 
     def __len__(self) -> int:
@@ -110,18 +116,39 @@ class SimulatedQueue:
 
     def set_left(self, job: SimulatedJob, left: int) -> None:
         """Note how many forwards a job still needs."""
-        self._count(job.slot, left - job.left)
         jobs = "m" if job.deadline_s is None else "n"
-        self._count(f"{jobs}{job.slot[1:]}", (left > 0) - (job.left > 0))
+        all_sums = [self._work]
+        if job.deadline_s is not None:
+            all_sums.append(self._due.setdefault(job.owner, {}))
+        for sums in all_sums:
+            _count(sums, job.slot, left - job.left)
+            _count(sums, f"{jobs}{job.slot[1:]}", (left > 0) - (job.left > 0))
         job.left = left
 
-    def _count(self, name: str, more: int) -> None:
-        self._work[name] = self._work.get(name, 0) + more
-        if self._work[name] <= 0:
-            del self._work[name]
-
-    def load(self, speed: WorkerSpeed, workers: int, now_s: float, came: Inflow | None = None) -> Load:
-        """What the gateway is told before it plans; `came` is what it plans for."""
+    def load(
+        self,
+        speed: WorkerSpeed,
+        workers: int,
+        now_s: float,
+        came: Inflow | None = None,
+        owner: str | None = None,
+    ) -> Load:
+        """What the gateway is told before it plans; `came` is what it plans for, of an owner. A worker says neither."""
         now_ms = int(now_s * 1000)
         inflow = self._inflow.note(came if came and self._work else Inflow(), now_s)
-        return Load(speed, workers, now_ms, Work.of(self.sums, now_ms), inflow=inflow)
+        if owner is not None and came is not None and came.images:
+            self._asked[owner] = now_s
+        work = Work.of(self.sums, now_ms)
+        return Load(speed, workers, now_ms, work, inflow=inflow, own=self._own(owner, work, now_s))
+
+    def _own(self, owner: str | None, work: Work, now_s: float) -> Work | None:
+        others = sum(name != owner and now_s - at_s <= SEEN_S for name, at_s in self._asked.items())
+        if owner is None:
+            return work if others > 1 else None
+        return Work.of(self._due.get(owner, {}), int(now_s * 1000)) if others else None
+
+
+def _count(sums: dict[str, int], name: str, more: int) -> None:
+    sums[name] = sums.get(name, 0) + more
+    if sums[name] <= 0:
+        del sums[name]

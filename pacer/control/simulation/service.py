@@ -148,15 +148,16 @@ class _Service:
 
     def _admit(self, place: int, asked: Asked) -> SimulatedJob:
         request, settings = asked.request, self._settings
-        load = self._queue.load(self._speed, len(self._workers), asked.at_s, self._inflow(request))
+        load = self._queue.load(self._speed, len(self._workers), asked.at_s, self._inflow(request), asked.owner)
         each, slack_s = forwards(request.branch_scale), settings.best_effort_slack_s
-        forecast = Forecast.of(load, request.latency_s, each=each, slack_s=slack_s)
+        forecast = Forecast.of(load, request.latency_s, asked.owner, each=each, slack_s=slack_s)
         planned, table = self._plan(request, forecast)
         if self._queue.full:
             raise PacerError(ErrorKind.queue_full, f"{settings.queue_limit} jobs wait.")
         self._plans[place] = planned
         rows = tuple(table.forwards(request.branch_scale).tolist())
-        job = SimulatedJob(place, rows, asked.at_s, request.latency_s, planned.predicted_seconds or 0.0)
+        predicted_s = planned.predicted_seconds or 0.0
+        job = SimulatedJob(place, rows, asked.at_s, request.latency_s, predicted_s, owner=asked.owner)
         leeway = leeway_of(request, settings.max_steps)
         if leeway is not None and request.latency_s is not None:
             job.going = Going(planned, TableMessage.of(table), request.branch_scale, request.latency_s, leeway)

@@ -1,9 +1,11 @@
 -- Stands before every script: the names of a queue's keys, the store's clock, and the life of a job.
 -- KEYS come from keys.py (QueueKeys.for_scripts). Times are ms of the store's own clock.
 
-local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK, PROMISED, ACTIVE, IDLE, OWED = unpack(KEYS, 1, 12)
-local OWNED, JOB, EVENTS, IMAGE, ENDED, PLAN = unpack(KEYS, 13)
+local PENDING, LEASE, WORKERS, SPEEDS, BELL, DRAIN, CLOCK, WORK = unpack(KEYS, 1, 8)
+local PROMISED, ACTIVE, IDLE, OWED, ASKED = unpack(KEYS, 9, 13)
+local OWNED, DUE, JOB, EVENTS, IMAGE, ENDED, PLAN = unpack(KEYS, 14)
 local MAX_EVENTS, MAX_TOKENS, MAX_DEPARTURES = 256, 64, 64
+local EVERYBODY = 'everybody'
 local REMEMBER_S, SLOT_MS, FAR_MS, COARSE = 86400, 100, 10000, 10
 
 local function now_ms()
@@ -55,20 +57,25 @@ local function slot_at(due)
   return due - NOW <= FAR_MS and slot or slot - slot % COARSE
 end
 
-local function add_work(slot, more)
-  if more ~= 0 and redis.call('HINCRBY', WORK, slot, more) <= 0 then redis.call('HDEL', WORK, slot) end
+local function add_work(sums, slot, more)
+  if more ~= 0 and redis.call('HINCRBY', sums, slot, more) <= 0 then redis.call('HDEL', sums, slot) end
 end
 
 -- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due, and how many jobs
--- they are of.
+-- they are of. DUE holds the same of what was promised to one owner, where there may be others.
 local function set_left(id, left)
-  local slot, before = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left'))
+  local slot, before, owner = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left', 'owner'))
   if not slot or not before then return end
   left, before = tonumber(left), tonumber(before)
   redis.call('HSET', JOB .. id, 'left', left)
-  add_work(slot, left - before)
-  local jobs = slot:sub(1, 1) == 'd' and 'n' or 'm'
-  add_work(jobs .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0))
+  local promised = slot:sub(1, 1) == 'd'
+  local jobs, more = (promised and 'n' or 'm') .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0)
+  local all_sums = {WORK}
+  if promised and owner and owner ~= EVERYBODY then all_sums[2] = DUE .. owner end
+  for _, sums in ipairs(all_sums) do
+    add_work(sums, slot, left - before)
+    add_work(sums, jobs, more)
+  end
 end
 
 -- Owners share the workers by start-time fair queueing (Goyal, Vin and Cheng, 1996). Each has a tag: the work that was
@@ -106,7 +113,7 @@ local function dequeue(id, owner)
 end
 
 local function owner_of(id)
-  return redis.call('HGET', JOB .. id, 'owner') or 'everybody'
+  return redis.call('HGET', JOB .. id, 'owner') or EVERYBODY
 end
 
 -- A version without owners may have left jobs that wait for nobody's turn.

@@ -3,7 +3,8 @@
 # make test     lint, types, import rules, the whole test suite
 # make check    the same without the tests
 # make bench-soak    memory over ten thousand requests, a tenth of them cancelled
-# make bench-engine  what a turn of the engine costs outside the network call
+# make bench-engine  what a turn of the engine costs outside the network call; BENCH_ARGS=... adds options
+# make bench-memory  the most memory that the engine takes against the stock pipeline; BENCH_ARGS=... adds options
 # make bench-budget  budgets against fixed steps under load, about a quarter of an hour; BENCH_ARGS=... adds options
 # make bench-serving Pacer against other servers under load, about an hour; BENCH_ARGS=... adds options
 # make format   lay out the code as `make check` wants it
@@ -20,7 +21,7 @@ BENCH_ARGS ?=
 # The packages of the servers that Pacer is compared with, on top of the environment's own.
 PEERS := $(VENV)/peers
 
-.PHONY: help install demo up test check format clean bench-soak bench-engine bench-budget bench-serving
+.PHONY: help install demo up test check format clean bench-soak bench-engine bench-memory bench-budget bench-serving
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d'
@@ -52,7 +53,10 @@ bench-soak: $(STAMP)
 	$(BIN)/python -m benchmarks.soak $(BENCH_ARGS)
 
 bench-engine: $(STAMP)
-	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json
+	$(BIN)/python -m benchmarks.engine --json benchmarks/results/engine.json $(BENCH_ARGS)
+
+bench-memory: $(STAMP)
+	$(BIN)/python -m benchmarks.memory --json benchmarks/results/memory.json $(BENCH_ARGS)
 
 bench-budget: $(STAMP)
 	$(BIN)/python -m benchmarks.budget $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""What the benchmarks' commands have in common: loads as an option, the bar, the JSON."""
+"""What the benchmarks' commands have in common: loads and counts as options, the bar, the JSON."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def loads_option(text: str) -> list[float]:
     return loads
 
 
+def count_option(text: str) -> int:
+    """A whole number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, is {text!r}")
+    return int(text)
+
+
 def measuring_bar(console: Console) -> Progress:
     """A bar over measurements of minutes each, with the time spent and left."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -37,3 +48,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n")
     part.replace(path)
+
+
+def write_model(path: Path, what: str, model: str, figures: Mapping[str, Any]) -> None:
+    """Write a model's figures into a file that holds those of several, which stay as they are."""
+    models = json.loads(path.read_text())["models"] if path.exists() else {}
+    write_json(path, {"what": what, "models": models | {model: figures}})

@@ -1,0 +1,1 @@
+"""The memory of the engine against that of the stock pipeline."""

@@ -95,8 +95,12 @@ def _written(asked: Asked, runs: Runs, ratios: dict[str, float]) -> dict[str, An
         "commit": commit(),
         "bar": BAR,
         "engine_to_stock": ratios,
-        "runs": {side: [asdict(one) for one in drawn] for side, drawn in runs.items()},
+        "runs": {side: [_told(one) for one in drawn] for side, drawn in runs.items()},
     }
+
+
+def _told(one: Taken) -> dict[str, float]:
+    return {"loaded_mib": one.loaded_mib, "peak_mib": one.peak_mib, "threads": one.threads}
 
 
 def _options() -> argparse.ArgumentParser:

@@ -35,6 +35,5 @@ def test_a_small_run_measures_both_sides(tmp_path: Path) -> None:
     told = json.loads(path.read_text())["models"]["shapes-64"]
     assert (told["batch"], told["size"]) == (2, [64, 64])
     (engine,), (stock,) = told["runs"]["engine"], told["runs"]["stock"]
-    assert engine["sizes"] == stock["sizes"] == [[64, 64]] * 2
     assert 0 < stock["loaded_mib"] < stock["peak_mib"]
     assert told["engine_to_stock"]["peak"] == engine["peak_mib"] / stock["peak_mib"]

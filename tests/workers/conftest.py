@@ -1,5 +1,6 @@
 """A tiny model with random weights, saved in the stock layout and loaded by the real loading code."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,11 +56,12 @@ def settings(redis_url: str) -> Settings:
     return Settings.model_validate({"redis_url": redis_url, **FAST})
 
 
-@pytest.fixture
-def served_folder(tiny_folder: Path) -> Path:
+@pytest.fixture(scope="session")
+def served_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = ModelCard(
         id=MODEL, width=(64, 64, 8), height=(64, 64, 8), guidance_scale=1.5, guidance_range=(1.0, 10.0),
         prediction="flow",
     )  # fmt: skip
-    (tiny_folder / "pacer.json").write_text(card.model_dump_json())
-    return tiny_folder
+    folder = Path(shutil.copytree(tiny_folder, tmp_path_factory.mktemp("served") / "tiny"))
+    (folder / "pacer.json").write_text(card.model_dump_json())
+    return folder

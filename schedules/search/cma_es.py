@@ -11,6 +11,7 @@ from schedules.search.evolution import Fitness
 from schedules.search.grid_parameters import levels, log_gaps
 from schedules.search.method import Samplers
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.s4s import SHIFT_3, Grid
 from schedules.search.teacher import Teacher
 from schedules.table import FloatArray
@@ -21,6 +22,7 @@ def cma_es(
     problem: SearchProblem,
     budgets: Sequence[int],
     *,
+    calibration: Split | None = None,
     solver: str = "euler",
     grid: Grid = SHIFT_3,
     width: float = 0.3,
@@ -39,6 +41,7 @@ def cma_es(
         teacher: the calibration seeds' results; the states between are not read.
         problem: the same seeds.
         budgets: numbers of steps.
+        calibration: where the final errors of `problem` are compared, pictures for instance; latents by default.
         solver: one that has a compiler.
         grid: where the noise levels begin, falling from 1 to 0.
         width: the first standard deviation of a log-gap.
@@ -48,7 +51,7 @@ def cma_es(
         log: pool by the geometric mean.
         seed: of the draws.
     """
-    fitness = Fitness(teacher, problem, solver, log=log)
+    fitness = Fitness(teacher, problem, solver, log=log, calibration=calibration)
     found = {}
     for budget in budgets:
         ranked = _ranked(fitness, grid(budget), width, candidates, seeds=seeds, seed=seed)

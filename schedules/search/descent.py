@@ -2,7 +2,8 @@
 
 The loss is the error of the student's result against the teacher's from nearly the same noise: the student may begin
 anywhere in a small ball around the teacher's noise ("soft teacher forcing", Tong et al. 2024, section 3.2), which keeps
-seeds at a border between two pictures from pulling all others with them.
+seeds at a border between two pictures from pulling all others with them. Errors are mean squares of what a split's view
+shows of the results, decoded pictures before rounding for instance, or of the latents where there is no view.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from schedules.noise import FLOW
 from schedules.search.evaluate import pool
 from schedules.search.method import Sampler
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.teacher import Teacher
 
 _FLOOR = 1e-10
@@ -47,6 +49,9 @@ class Student:
 Build = Callable[[], Student]
 """From the parameters, as they are now, to the student."""
 
+Rates = Callable[[int], Sequence[float]]
+"""From the number of a round, from 0, to the rates of the optimiser's groups of parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class DescentOptions:
@@ -55,6 +60,7 @@ class DescentOptions:
     Attributes:
         seeds: how many of the calibration seeds are used, None for all; a quarter of them decides when to stop.
         batch: seeds in one gradient step.
+        each: training seeds of a round, all of them if there are fewer; the next round goes on with others.
         radius: of the ball around the teacher's noise, root mean square over the elements; None for the published
             0.001 sqrt(D) / steps^2 with D elements, 0 for none at all.
         log: the logarithm of each seed's mean squared error as loss, so that a few seeds do not decide all.
@@ -63,6 +69,7 @@ class DescentOptions:
 
     seeds: int | None = None
     batch: int = 4
+    each: int | None = None
     radius: float | None = None
     log: bool = True
     seed: int = 0
@@ -70,55 +77,96 @@ class DescentOptions:
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 2:
             raise ValueError(f"seeds: must be at least 2, is {self.seeds}")
-        if self.batch < 1:
-            raise ValueError(f"batch: must be at least 1, is {self.batch}")
+        for name in ("batch", "each"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: must be at least 1, is {value}")
         if self.radius is not None and self.radius < 0:
             raise ValueError(f"radius: must not be negative, is {self.radius}")
 
+    def shares(self, seeds: int) -> tuple[int, int]:
+        """How many of so many calibration seeds are trained on, and how many decide when to stop."""
+        count = min(self.seeds or seeds, seeds)
+        training = max(1, count - max(1, count // 4))
+        return training, count - training
+
 
 class Descent:
-    """The seeds of a descent, and where the student begins on each of them."""
+    """The seeds of a descent, and where the student begins on each of them.
 
-    def __init__(self, teacher: Teacher, problem: SearchProblem, steps: int, options: DescentOptions | None) -> None:
+    Args:
+        teacher: the seeds' results.
+        problem: the seeds; gradients must pass through its network.
+        steps: of the student.
+        options: the switches.
+        calibration: where the results of these seeds are compared, which gradients must pass through as well; in
+            latents by default.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        problem: SearchProblem,
+        steps: int,
+        options: DescentOptions | None,
+        calibration: Split | None = None,
+    ) -> None:
         self._options = options or DescentOptions()
-        count = min(self._options.seeds or problem.seeds_count, problem.seeds_count)
-        self._problem = problem.take(count).differentiable()
-        self._target = teacher.final[:count]
-        self._training = max(1, count - max(1, count // 4))
+        self._training, validation = self._options.shares(problem.seeds_count)
+        self._split = (calibration or Split(problem, teacher.final, floor=_FLOOR)).take(self._training + validation)
+        self._problem = self._split.problem.differentiable()
         size = problem.noise[0].numel() ** 0.5
         published = 0.001 * size / steps**2
         self._radius = size * (published if self._options.radius is None else self._options.radius)
         self._moved = torch.zeros_like(self._problem.noise)
         self._generator = torch.Generator().manual_seed(self._options.seed)
+        self._waiting = torch.empty(0, dtype=torch.int64)
 
-    def run(self, build: Build, parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer, rounds: int) -> None:
+    def run(
+        self,
+        build: Build,
+        parameters: Sequence[Tensor],
+        optimiser: torch.optim.Optimizer,
+        rounds: int,
+        rates: Rates | None = None,
+    ) -> None:
         """Go over the training seeds `rounds` times; leaves the parameters where the validation seeds liked them best.
 
         Args:
             build: makes the student of the parameters.
             parameters: those that move; the optimiser's.
-            optimiser: how; its rates fall by a fifth after a round without gain.
-            rounds: passes over the training seeds.
+            optimiser: how.
+            rounds: passes over the training seeds, or over as many of them as the options say.
+            rates: the optimiser's in each round; by default its own, which fall by a fifth after a round without gain.
         """
         for parameter in parameters:
             parameter.requires_grad_()
         best, kept = self.validation_error(build), [p.detach().clone() for p in parameters]
-        for _ in range(rounds):
-            for seeds in torch.randperm(self._training, generator=self._generator).split(self._options.batch):
+        for number in range(rounds):
+            if rates:
+                _set_rates(optimiser, rates(number))
+            for seeds in self._next().split(self._options.batch):
                 self._step(build, parameters, optimiser, seeds)
             error = self.validation_error(build)
             if error < best:
                 best, kept = error, [p.detach().clone() for p in parameters]
-            else:
+            elif not rates:
                 _slow_down(optimiser)
         for parameter, value in zip(parameters, kept, strict=True):
             parameter.requires_grad_(False).copy_(value)
 
     def validation_error(self, build: Build) -> float:
         """Pooled final error on the seeds that are not trained on, from the teacher's very noise."""
-        seeds = torch.arange(self._training, len(self._target))
+        seeds = torch.arange(self._training, self._problem.seeds_count)
         with torch.no_grad():
             return float(self._loss(build(), self._problem.noise[seeds], seeds))
+
+    def _next(self) -> Tensor:
+        """The training seeds of a round; in random order, and again when fewer than a round's are left."""
+        each = min(self._options.each or self._training, self._training)
+        if len(self._waiting) < each:
+            self._waiting = torch.randperm(self._training, generator=self._generator)
+        seeds, self._waiting = self._waiting[:each], self._waiting[each:]
+        return seeds
 
     def _step(
         self, build: Build, parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer, seeds: Tensor
@@ -126,7 +174,10 @@ class Descent:
         noise = self._problem.noise[seeds] + self._moved[seeds]
         noise.requires_grad_(self._radius > 0)
         wanted = [*parameters, noise] if self._radius > 0 else list(parameters)
-        gradients = torch.autograd.grad(self._loss(build(), noise, seeds), wanted)
+        loss = self._loss(build(), noise, seeds)
+        if not loss.requires_grad:
+            raise ValueError("calibration: its view lets no gradients through")
+        gradients = torch.autograd.grad(loss, wanted)
         for parameter, gradient in zip(parameters, gradients, strict=False):
             parameter.grad = gradient.nan_to_num(0.0, 0.0, 0.0)  # one seed's overflow must not end the descent
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -142,8 +193,8 @@ class Descent:
 
     def _loss(self, student: Student, noise: Tensor, seeds: Tensor) -> Tensor:
         final = roll_out_rows(self._problem, student, noise, seeds)
-        errors = (final - self._target[seeds]).square().flatten(1).mean(1)
-        return errors.clamp_min(_FLOOR).log().mean() if self._options.log else pool(errors)
+        errors = (self._split.view(final) - self._split.target[seeds]).square().flatten(1).mean(1)
+        return (errors + self._split.floor).log().mean() if self._options.log else pool(errors)
 
 
 def roll_out_rows(problem: SearchProblem, student: Student, noise: Tensor, seeds: Tensor) -> Tensor:
@@ -181,3 +232,8 @@ def _norms(latents: Tensor) -> Tensor:
 def _slow_down(optimiser: torch.optim.Optimizer) -> None:
     for group in optimiser.param_groups:
         group["lr"] *= _DECAY
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate

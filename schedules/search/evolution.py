@@ -46,10 +46,20 @@ class EvolutionOptions:
 
 
 class Fitness:
-    """The pooled final error of grids on a few seeds; what two grids have in common at the start is evaluated once."""
+    """The pooled final error of grids on a few seeds; what two grids have in common at the start is evaluated once.
 
-    def __init__(self, teacher: Teacher, problem: SearchProblem, solver: str, *, log: bool) -> None:
-        self._split, self._solver, self._log = Split(problem, teacher.final), solver, log
+    Args:
+        teacher: the seeds' results.
+        problem: the seeds.
+        solver: one that has a compiler.
+        log: pool by the geometric mean.
+        calibration: where the results of these seeds are compared; in latents by default.
+    """
+
+    def __init__(
+        self, teacher: Teacher, problem: SearchProblem, solver: str, *, log: bool, calibration: Split | None = None
+    ) -> None:
+        self._split, self._solver, self._log = calibration or Split(problem, teacher.final), solver, log
 
     def __call__(self, grids: Sequence[FloatArray], *, seeds: int) -> list[float]:
         """The error of each grid on the first seeds."""
@@ -70,6 +80,7 @@ def auto_diffusion(
     problem: SearchProblem,
     budgets: Sequence[int],
     *,
+    calibration: Split | None = None,
     solver: str = "euler",
     seeds: int = 16,
     finalists: int = 5,
@@ -79,6 +90,8 @@ def auto_diffusion(
 ) -> Samplers:
     """AutoDiffusion's evolutionary search (Li et al. 2023, algorithm 1), with the final error for its FID.
 
+    The error is the mean square in what `calibration` shows, of pictures for instance.
+
     Each budget of S steps takes at most (500 seeds + finalists M) S guided steps, of which some 40 % are saved where
     grids begin alike: 16 seeds, 8 steps and M = 64 are 40,000. The paper's FID of 5,000 pictures would be 20 million.
     Memory: 3 S latents for each seed.
@@ -87,6 +100,7 @@ def auto_diffusion(
         teacher: the calibration seeds' trajectories; their grid's nodes are what is chosen from.
         problem: the same seeds.
         budgets: numbers of steps, in 1..N.
+        calibration: where the final errors of `problem` are compared; in latents by default.
         solver: one that has a compiler.
         seeds: how many of the calibration seeds say how fit a grid is.
         finalists: the fittest grids, of which all M calibration seeds choose.
@@ -100,7 +114,7 @@ def auto_diffusion(
     for budget in budgets:
         if not 1 <= budget <= teacher.nodes_count:
             raise ValueError(f"budget: must be in 1..{teacher.nodes_count} (the grid's intervals), is {budget}")
-    fitness = Fitness(teacher, problem, solver, log=log)
+    fitness = Fitness(teacher, problem, solver, log=log, calibration=calibration)
     found = {}
     for budget in budgets:
         evolution = _Evolution(teacher.sigmas, budget, options or EvolutionOptions(), seed)

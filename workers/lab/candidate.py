@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.artefact import StoredTable
 from schedules.search.gotta_go_fast import Adaptive, AdaptiveOptions, draw_adaptively
 from schedules.search.method import Sampler
+from schedules.search.oss_released import roll_out_per_seed
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import Rollout, roll_out
-from schedules.table import Table
+from schedules.table import FloatArray, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,20 @@ class AdaptiveChoice:
         return cls(found.tolerance, found.options.first_step)
 
 
-Candidate = Sampler | AdaptiveChoice
+@dataclass(frozen=True, eq=False)
+class OwnPaths:
+    """Euler's method along noise levels of each seed's own.
+
+    Attributes:
+        sigmas: those that there are, falling, shape (N + 1,), float64.
+        nodes: which of them each seed visits, rising, shape (M, steps + 1), int64.
+    """
+
+    sigmas: FloatArray
+    nodes: NDArray[np.int64]
+
+
+Candidate = Sampler | AdaptiveChoice | OwnPaths
 Candidates = Mapping[int, Candidate]
 """One for each budget that a method has."""
 
@@ -56,13 +71,27 @@ class Drawn:
 
 
 def draw(problem: SearchProblem, candidate: Candidate, *, after: Rollout | None = None) -> Drawn:
-    """Draw every seed; an earlier rollout of the same seeds may lend its outputs, the first one at the least."""
+    """Draw every seed; an earlier rollout of the same seeds may lend its outputs, the first one at the least.
+
+    Raises:
+        ValueError: paths of other seeds than these.
+    """
     if isinstance(candidate, Sampler):
         rollout = roll_out(problem, candidate.table, after=after)
         return Drawn(rollout.final, table_evaluations(candidate.table, problem), rollout)
+    if isinstance(candidate, OwnPaths):
+        return _draw_own(problem, candidate)
     options = AdaptiveOptions(first_step=candidate.first_step)
     adaptive = draw_adaptively(problem, candidate.tolerance, options)
     return Drawn(adaptive.final, adaptive.mean_evaluations * (2 if problem.guided else 1))
+
+
+def _draw_own(problem: SearchProblem, paths: OwnPaths) -> Drawn:
+    seeds, levels = paths.nodes.shape
+    if seeds != problem.seeds_count:
+        raise ValueError(f"nodes: the paths are those of {seeds} seeds, there are {problem.seeds_count}")
+    final = roll_out_per_seed(problem, paths.sigmas[paths.nodes])
+    return Drawn(final, (levels - 1) * (2.0 if problem.guided else 1.0))
 
 
 def table_evaluations(table: Table, problem: SearchProblem) -> float:
@@ -82,6 +111,8 @@ def packed(candidate: Candidate) -> dict[str, object]:
     """As plain numbers, exactly."""
     if isinstance(candidate, AdaptiveChoice):
         return {"tolerance": candidate.tolerance, "first_step": candidate.first_step}
+    if isinstance(candidate, OwnPaths):
+        return {"sigmas": candidate.sigmas.tolist(), "nodes": candidate.nodes.tolist()}
     table = StoredTable.of(candidate.table).model_dump()
     return {"sigmas": candidate.sigmas.tolist(), "table": table}
 
@@ -99,5 +130,7 @@ def unpack_all(text: str) -> dict[int, Candidate]:
 def _unpacked(record: dict[str, object]) -> Candidate:
     if "tolerance" in record:
         return AdaptiveChoice(float(str(record["tolerance"])), float(str(record["first_step"])))
-    table = StoredTable.model_validate_json(json.dumps(record["table"])).table()
-    return Sampler(np.array(record["sigmas"], dtype=np.float64), table)
+    sigmas = np.array(record["sigmas"], dtype=np.float64)
+    if "nodes" in record:
+        return OwnPaths(sigmas, np.array(record["nodes"], dtype=np.int64))
+    return Sampler(sigmas, StoredTable.model_validate_json(json.dumps(record["table"])).table())

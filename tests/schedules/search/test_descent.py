@@ -11,6 +11,7 @@ from schedules.search.analytic import MixtureFlow, gaussian_mixture, mixture_pro
 from schedules.search.descent import Descent, DescentOptions, Student, roll_out_rows
 from schedules.search.grid_parameters import levels, log_gaps, nudged
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher
 from schedules.search.two_step import solver_rows
@@ -109,6 +110,39 @@ def test_the_parameters_that_validation_liked_best_remain(
     assert not gaps.requires_grad
 
 
+def test_what_the_view_shows_is_what_counts(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    def view(latents: Tensor) -> Tensor:
+        return 100 * latents[:, :8]
+
+    split = Split(calibration, view(calibration_teacher.final), view, floor=1e-3)
+    descent = Descent(calibration_teacher, calibration, 4, DescentOptions(seeds=16), split)
+    gaps = log_gaps(shifted(4, 3.0))
+    final = roll_out(calibration.take(16), compile_table("ab2", shifted(4, 3.0), "flow")).final
+    off = (view(final) - view(calibration_teacher.final[:16]))[12:]
+    wanted = (off.square().mean(1) + 1e-3).log().mean()
+    assert descent.validation_error(lambda: student(levels(gaps))) == pytest.approx(float(wanted), rel=1e-3)
+    before, unseen = gaps.clone(), Split(calibration, calibration_teacher.final[:, :1], lambda x: 0 * x[:, :1])
+    blind = Descent(calibration_teacher, calibration, 4, DescentOptions(seeds=16), unseen)
+    blind.run(lambda: student(levels(gaps)), [gaps], torch.optim.SGD([gaps], lr=1.0), 1)
+    assert torch.equal(gaps, before)
+
+
+def test_a_view_that_cuts_gradients_off_is_refused(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    split = Split(calibration, calibration_teacher.final, lambda final: final.detach().round())
+    descent = Descent(calibration_teacher, calibration, 3, DescentOptions(seeds=16), split)
+    gaps = log_gaps(shifted(3, 3.0))
+    with pytest.raises(ValueError, match="its view lets no gradients through"):
+        descent.run(lambda: student(levels(gaps)), [gaps], torch.optim.Adam([gaps]), 1)
+
+
+def test_rounds_may_share_the_training_seeds_out(calibration: SearchProblem, calibration_teacher: Teacher) -> None:
+    descent = Descent(calibration_teacher, calibration, 3, DescentOptions(seeds=16, each=4, radius=0.02))
+    gaps = log_gaps(shifted(3, 3.0))
+    for moved in (4, 8, 12, 12):
+        descent.run(lambda: student(levels(gaps)), [gaps], torch.optim.Adam([gaps], lr=0.01), 1)
+        assert int(descent._moved.any(1).sum()) == moved
+
+
 def test_grid_parameters_give_the_grid_back() -> None:
     sigmas = shifted(6, 3.0)
     np.testing.assert_allclose(levels(log_gaps(sigmas)).numpy(), sigmas, atol=1e-12)
@@ -123,7 +157,7 @@ def test_told_levels_stay_within_half_the_least_gap() -> None:
     torch.testing.assert_close(told, torch.tensor([1.0, 0.75, 0.45, 0.125], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("bad", [{"seeds": 1}, {"batch": 0}, {"radius": -1.0}])
+@pytest.mark.parametrize("bad", [{"seeds": 1}, {"batch": 0}, {"each": 0}, {"radius": -1.0}])
 def test_impossible_options_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         DescentOptions(**bad)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from schedules.search.evaluate import pooled_error
 from schedules.search.evolution import EvolutionOptions, Fitness, _Evolution, auto_diffusion
 from schedules.search.method import Sampler
 from schedules.search.problem import SearchProblem
+from schedules.search.refine import Split
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher
 
@@ -57,6 +58,14 @@ def test_fitness_is_the_rollouts_error_in_the_order_asked(flow: MixtureFlow, sma
     for sigmas, found in zip(grids, errors, strict=True):
         final = roll_out(problem.take(5), compile_table("ab2", sigmas, "flow")).final
         assert found == pytest.approx(pooled_error(final, small_teacher.final[:5]))
+
+
+def test_fitness_goes_by_what_the_view_shows(flow: MixtureFlow, small_teacher: Teacher) -> None:
+    problem = mixture_problem(flow, 8)
+    split = Split(problem, small_teacher.final[:, :3], lambda final: final[:, :3])
+    found = Fitness(small_teacher, problem, "ab2", log=False, calibration=split)([uniform(4)], seeds=5)
+    final = roll_out(problem.take(5), compile_table("ab2", uniform(4), "flow")).final
+    assert found == [pytest.approx(pooled_error(final[:, :3], small_teacher.final[:5, :3]))]
 
 
 def test_operators_make_paths_and_keep_what_both_parents_have() -> None:

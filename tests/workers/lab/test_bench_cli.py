@@ -18,6 +18,7 @@ from schedules.evidence import Provenance, ValidFor
 from schedules.grids import shifted, uniform
 from schedules.registry import Registry, artefact_path
 from schedules.search.analytic import gaussian_mixture, reference, trajectory
+from schedules.search.pacer_options import PacerOptions
 from schedules.search.rollout import roll_out
 from workers.lab.cli import main
 from workers.lab.comparing.methods import Catalogue
@@ -29,7 +30,7 @@ META = {"model", "guidance", "teacher", "seeds", "seed_offset", "commit", "hardw
 ROW = (
     "method", "kind", "solver", "steps", "evaluations", "psnr_db", "psnr_db_lo", "psnr_db_hi", "latent_mse",
     "latent_mse_median", "latent_mse_p90", "task_score", "search_evaluations", "search_seconds",
-    "task_score_of_teacher", "task_score_of_teacher_lo", "task_score_of_teacher_hi",
+    "task_score_of_teacher", "task_score_of_teacher_lo", "task_score_of_teacher_hi", "servable",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -96,19 +97,20 @@ def artefact(
 
 
 def test_the_file_has_the_agreed_form(command: Command) -> None:
-    result = command("uniform,heun,gits-1.15,boss,s4s,gotta_go_fast,pacer", "--search-pacer")
+    result = command("uniform,heun,gits-1.15,boss,s4s,gotta_go_fast,oss_per_seed,pacer", "--search-pacer")
     assert set(result.meta) >= META
     assert result.meta["teacher"] == {"kind": "exact", "steps": 20, "task_score": None}
     kinds = {row["method"]: row["kind"] for row in result.rows}
     assert kinds == {
         "uniform": "grid", "heun": "stock", "gits-1.15": "published", "boss": "search", "s4s": "search",
-        "gotta_go_fast": "search", "pacer": "pacer",
+        "gotta_go_fast": "search", "oss_per_seed": "search", "pacer": "pacer",
     }  # fmt: skip
     for row in result.rows:
         assert tuple(row) == ROW
         assert row["psnr_db_lo"] <= row["psnr_db"] <= row["psnr_db_hi"]
         assert 0 < row["latent_mse_median"] <= row["latent_mse_p90"]
         assert row["evaluations"] == row["steps"] or row["method"] == "gotta_go_fast"
+        assert row["servable"] == (row["method"] not in {"gotta_go_fast", "oss_per_seed"})
     assert [row["steps"] for row in result.rows if row["method"] == "heun"] == [3]
     assert result.row("pacer", 4)["psnr_db"] > result.row("uniform", 4)["psnr_db"]
     assert (result.row("s4s", 3)["solver"], result.row("gits-1.15", 3)["solver"]) == ("learned", "dpmpp-2m")
@@ -135,6 +137,27 @@ def test_a_search_counts_its_evaluations_and_its_teachers(command: Command) -> N
     assert result.row("dmn", 3)["search_evaluations"] == 0
     assert result.row("olss_student", 3)["search_evaluations"] == teacher + 6 * (3 + 4)
     assert result.row("unipc-2", 3)["search_evaluations"] == teacher + 6 * (5 * 2 + 1 + 5 * 3 + 1)
+
+
+def test_gradient_descent_over_the_whole_history_is_given_pacers_outlay(command: Command) -> None:
+    result = command("s4s_alt_whole,ab2,s4s", "--calibration-seeds=64", budgets="6")
+    outlay = PacerOptions().spend
+    rounds = (outlay - 6 * 16 * 6) // ((3 * 48 + 16) * 6)
+    spent = (6 * 16 + rounds * (3 * 48 + 16)) * 6
+    found = result.row("s4s_alt_whole", 6)
+    assert found["search_evaluations"] == 64 * 20 + spent
+    assert 0.97 * outlay < spent <= outlay
+    assert found["psnr_db"] > max(result.row(name, 6)["psnr_db"] for name in ("s4s", "ab2")) + 5
+
+
+def test_an_oracle_is_searched_on_the_very_seeds_that_are_measured(command: Command) -> None:
+    here = command("oss_per_seed,oss_released")
+    teacher, nodes = 20, 10
+    assert here.row("oss_per_seed", 4)["search_evaluations"] == 8 * (teacher + nodes * 4)
+    for steps in (3, 4):
+        assert here.row("oss_per_seed", steps)["psnr_db"] > here.row("oss_released", steps)["psnr_db"] + 1
+    there = command("oss_per_seed", "--seed-offset=100")
+    assert there.evaluations == 8 * (1 + teacher + nodes * 4 + 3 + 4)
 
 
 def test_what_a_budget_loses_that_was_not_searched(command: Command) -> None:
@@ -287,6 +310,7 @@ def test_placed_guidance_is_a_row_with_its_own_evaluations(command: Command) -> 
         ("s4s+euler", (), "the solver of s4s cannot be chosen, is 'euler'"),
         ("kbest+heun", (), "must be one of euler, ab2, dpmpp-2m, is 'heun'"),
         ("gotta_go_fast+euler", (), "has Heun's method built in"),
+        ("oss_per_seed+ab2", (), "has Euler's method built in"),
         ("karras+rk45", (), "solver: must be one of euler"),
         ("uniform", ("--guidance=2",), "has no prompts, so only 1 is possible"),
         ("uniform", ("--guidance=0.5",), "guidance: must be at least 1, is 0.5"),
@@ -327,7 +351,9 @@ def test_the_exact_teacher_lies_on_the_true_path() -> None:
 def test_what_methods_find_is_kept_as_schedules_like_any_other(command: Command) -> None:
     """Grids, stock solvers, published tables, searches and learned coefficients; not what no table can hold."""
     keep = command.folder / "kept"
-    methods = "uniform,karras+dpmpp-2m,unipc-2,ays-sd1,boss,gits+dpmpp-2m,olss,gotta_go_fast,registry-euler"
+    methods = (
+        "uniform,karras+dpmpp-2m,unipc-2,ays-sd1,boss,gits+dpmpp-2m,olss,gotta_go_fast,oss_per_seed,registry-euler"
+    )
     registry = command.folder / "registry"
     write(artefact("euler"), artefact_path(registry, "mixture-32", "euler"))
     result = command(methods, f"--keep={keep}", f"--registry={registry}")

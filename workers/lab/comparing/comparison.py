@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from schedules.search.problem import SearchProblem
 from schedules.search.teacher import Teacher
@@ -112,9 +112,16 @@ class Comparison:
     @cached_property
     def ground(self) -> Ground:
         """What the searches see."""
-        problem, steps = self._problem(self.calibration), self.request.teacher_steps
-        stride = steps // self.request.grid
-        return Ground(problem, lambda: self._teacher("calibration", problem, nodes=steps), stride, self.subject)
+        return self._ground("calibration", self._problem(self.calibration))
+
+    @cached_property
+    def measured_ground(self) -> Ground:
+        """What is seen by a search that the laboratory alone can make, on the held-out seeds themselves."""
+        return self._ground("held-out", self.problem)
+
+    def ground_of(self, split: SplitName) -> Ground:
+        """What a search on these seeds sees."""
+        return self.measured_ground if split == "held-out" else self.ground
 
     def key(self, split: SplitName) -> dict[str, object]:
         """What made the teacher of a split, and so everything that depends on it."""
@@ -130,12 +137,17 @@ class Comparison:
             "exact": self.subject.exact,
         }
 
-    def teacher_cost(self) -> Cost | None:
-        """Evaluations and seconds of the calibration seeds' teacher, when it was made; None where nobody counted."""
-        key = self._teacher_key("calibration", self.request.teacher_steps)
+    def teacher_cost(self, split: SplitName) -> Cost | None:
+        """Evaluations and seconds of a search's teacher, when it was made; None where nobody counted."""
+        key = self._teacher_key(split, self.request.teacher_steps)
         if not teacher_cost(self.store, key):
-            _ = self.ground.fine
+            _ = self.ground_of(split).fine
         return teacher_cost(self.store, key)
+
+    def _ground(self, split: SplitName, problem: SearchProblem) -> Ground:
+        steps = self.request.teacher_steps
+        teach = partial(self._teacher, split, problem, nodes=steps)
+        return Ground(problem, teach, steps // self.request.grid, self.subject)
 
     def _problem(self, seeds: SeedSet) -> SearchProblem:
         request = self.request

@@ -1,4 +1,4 @@
-"""What a method may see of a model: its calibration seeds and their teacher."""
+"""What a method may see of a model: the seeds of its search and their teacher."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.lab.subject import Subject
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """The calibration seeds.
+    """The seeds of a search, the calibration seeds of nearly all.
 
     Attributes:
         problem: the seeds.

@@ -8,15 +8,16 @@ from typing import Literal
 
 from workers.lab.candidate import Candidates
 from workers.lab.comparing.ground import Ground
+from workers.lab.prompts import SplitName
 
 Kind = Literal["grid", "stock", "published", "search", "pacer"]
 KINDS: tuple[Kind, ...] = ("grid", "stock", "published", "search", "pacer")
 
 Find = Callable[[Ground, Sequence[int]], Candidates]
-"""From the calibration seeds and budgets to a sampler for each budget."""
+"""From the seeds of a search and budgets to a sampler for each budget."""
 
 Cost = Callable[[int, int, Sequence[int]], float]
-"""From seeds, the coarse teacher's nodes and budgets to guided steps of the search, roughly."""
+"""From the search's seeds, the coarse teacher's nodes and budgets to guided steps of the search, roughly."""
 
 
 def any_budget(budget: int) -> bool:
@@ -41,6 +42,7 @@ class Listed:
         find: its search, or what looks it up.
         allows: which budgets it has.
         searched: whether it looks at the model; then what it finds is kept on disk.
+        searched_on: the seeds of its search; the measured ones for what each seed would have at best, never served.
         together: whether one search finds every budget up to the largest; otherwise each is searched alone.
         in_order: whether the search of each budget begins where the one before ended; then all are searched in one go.
         cost: of the search.
@@ -57,6 +59,7 @@ class Listed:
     find: Find
     allows: Callable[[int], bool] = any_budget
     searched: bool = False
+    searched_on: SplitName = "calibration"
     together: bool = False
     in_order: bool = False
     cost: Cost = no_cost

@@ -9,7 +9,15 @@ from schedules.compile import SOLVERS
 from schedules.grids import GRIDS
 from schedules.published.tables import names as published_names
 from workers.lab.comparing.listed import KINDS, Listed
-from workers.lab.comparing.searches import PLACED, SEARCHES, pacer_method, placed_method, search_method
+from workers.lab.comparing.searches import (
+    BY_PICTURES,
+    ORACLE,
+    PLACED,
+    SEARCHES,
+    pacer_method,
+    placed_method,
+    search_method,
+)
 from workers.lab.comparing.tabled import (
     grid_method,
     interpolated_method,
@@ -19,6 +27,7 @@ from workers.lab.comparing.tabled import (
 )
 
 _GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
+_PICTURES = "pictures"
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "grid": (*_GRIDS, "karras+dpmpp-2m", "beta+dpmpp-2m", "kl-optimal+dpmpp-2m"),
     "stock": tuple(SOLVERS),
@@ -26,8 +35,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "ays-sd1", "ays-sdxl", "gits-1.15", "gits-ld3-dpmpp", "gits-ld3-ipndm", "neural-solver", "oss-flux",
         "oss-wan", "oss-chroma",
     ),
-    "search": (*SEARCHES, "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m", "kbest+dpmpp-2m", "cma_es+dpmpp-2m",
-        "cma_es+unipc-2",
+    "search": (
+        *(name for name in SEARCHES if name != ORACLE), "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m",
+        "kbest+dpmpp-2m", "cma_es+dpmpp-2m", "cma_es+unipc-2",
     ),
 }  # fmt: skip
 
@@ -60,6 +70,8 @@ class Catalogue:
     def choose(self, text: str) -> tuple[Listed, ...]:
         """Methods by name: all, registry (its entries and the stock solvers), a kind, or names, NAME+SOLVER too.
 
+        Not among all are searches by the errors of pictures, which `pictures` names, and the oracle: they take long.
+
         Args:
             text: names with commas between them.
 
@@ -85,13 +97,15 @@ class Catalogue:
         chosen = solver if plus else None
         if base in _GRIDS:
             return grid_method(_GRIDS[base], chosen or "euler", name)
-        if base in SEARCHES:
+        if base in (*SEARCHES, *BY_PICTURES):
             return search_method(base, chosen, name)
         if base in published_names():
             return published_method(base, chosen, name)
         if name in SOLVERS:
             return stock_method(name)
-        raise ValueError(f"methods: no method {name!r}; there are all, registry, {', '.join((*KINDS, *self.names()))}")
+        raise ValueError(
+            f"methods: no method {name!r}; there are all, registry, {', '.join((*KINDS, _PICTURES, *self.names()))}"
+        )
 
     def _placed(self) -> Listed:
         if not self._evaluations:
@@ -100,7 +114,7 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """Every name that needs no solver."""
-        known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *self._own(), *self._interpolated)
+        known = (*_GRIDS, *SOLVERS, *published_names(), *SEARCHES, *BY_PICTURES, *self._own(), *self._interpolated)
         return tuple(dict.fromkeys(known))
 
     def _own(self) -> tuple[str, ...]:
@@ -117,6 +131,8 @@ class Catalogue:
             return (*self._own(), *(each for names in _GROUPS.values() for each in names))
         if name == "registry":
             return (*self._own(), *_GROUPS["stock"])
+        if name == _PICTURES:
+            return BY_PICTURES
         return _GROUPS.get(name, (name,))
 
 

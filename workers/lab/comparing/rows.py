@@ -42,6 +42,7 @@ class Row:
         task_score_of_teacher: its ratio to the teacher's on the same prompts and seeds.
         task_score_of_teacher_lo: the lower end of the ratio's 95 % interval, bootstrapped over pairs.
         task_score_of_teacher_hi: the upper end.
+        servable: whether the engine can serve it; false for what the laboratory alone can run.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Row:
     task_score_of_teacher: float | None
     task_score_of_teacher_lo: float | None
     task_score_of_teacher_hi: float | None
+    servable: bool
 
 
 def row(method: Listed, searched: Searched, budget: int, measured: Json, teacher_scores: FloatArray | None) -> Row:
@@ -97,6 +99,7 @@ def row(method: Listed, searched: Searched, budget: int, measured: Json, teacher
         task_score_of_teacher_hi=None if ratio is None else ratio.high,
         search_evaluations=searched.evaluations,
         search_seconds=searched.seconds,
+        servable=method.servable,
     )
 
 

@@ -44,7 +44,7 @@ def search(run: Comparison, method: Listed) -> Searched:
     records = [_record(run, method, group) for group in _groups(method, budgets)]
     found = {budget: each for record in records for budget, each in unpack_all(str(record["found"])).items()}
     candidates = {budget: found[budget] for budget in budgets}
-    teacher = run.teacher_cost() if method.needs_teacher else (0, 0.0)
+    teacher = run.teacher_cost(method.searched_on) if method.needs_teacher else (0, 0.0)
     if teacher is None:
         return Searched(candidates, None, None)
     evaluations = sum(int(str(record["evaluations"])) for record in records)
@@ -59,7 +59,8 @@ def expected(run: Comparison, method: Listed) -> float:
     groups = _groups(method, allowed(run, method))
     missing = [group for group in groups if run.fresh or not run.store.known(_KIND, _key(run, method, group))]
     request = run.request
-    return run.branches * sum(method.cost(request.calibration_seeds, request.grid, group) for group in missing)
+    seeds = request.seeds if method.searched_on == "held-out" else request.calibration_seeds
+    return run.branches * sum(method.cost(seeds, request.grid, group) for group in missing)
 
 
 def _groups(method: Listed, budgets: Sequence[int]) -> list[list[int]]:
@@ -73,7 +74,7 @@ def _groups(method: Listed, budgets: Sequence[int]) -> list[list[int]]:
 
 def _key(run: Comparison, method: Listed, budgets: Sequence[int]) -> dict[str, object]:
     return {
-        **run.key("calibration"),
+        **run.key(method.searched_on),
         "grid": run.request.grid,
         "method": method.name,
         "solver": method.solver,
@@ -84,7 +85,7 @@ def _key(run: Comparison, method: Listed, budgets: Sequence[int]) -> dict[str, o
 
 def _record(run: Comparison, method: Listed, budgets: Sequence[int]) -> Json:
     def make() -> Json:
-        ground = run.ground
+        ground = run.ground_of(method.searched_on)
         _ = ground.fine  # made before the clock starts: its cost is counted apart
         return costed(run.meter, lambda: {"found": pack_all(method.find(ground, budgets))})
 

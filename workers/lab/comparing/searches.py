@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
+
+import numpy as np
 
 from schedules.artefact import LEARNED
 from schedules.compile import SOLVERS
@@ -23,16 +25,19 @@ from schedules.search.ld3 import ld3
 from schedules.search.method import Method, Samplers
 from schedules.search.olss import olss_student, olss_teacher
 from schedules.search.oss_pooled import oss_pooled
-from schedules.search.oss_released import oss_released
+from schedules.search.oss_released import oss_per_seed, oss_released
 from schedules.search.pacer import search_pacer
 from schedules.search.pacer_options import Outlay, PacerOptions
 from schedules.search.placement import PlacementOptions, search_placed
 from schedules.search.s4s import s4s
-from workers.lab.candidate import AdaptiveChoice, Candidates
+from schedules.search.s4s_whole import WholeOptions, s4s_whole
+from workers.lab.candidate import AdaptiveChoice, Candidates, OwnPaths
 from workers.lab.comparing.ground import Ground
 from workers.lab.comparing.listed import Cost, Listed, no_cost
 
 _OSS_SEEDS, _POOLED_SEEDS, _BEAM_SEEDS, _FITNESS_SEEDS = 32, 64, 32, 16
+_WHOLE = WholeOptions()
+_SEEN = "errors as seen, before rounding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +51,8 @@ class _Search:
         together: as in Listed.
         cost: as in Listed.
         needs_teacher: as in Listed.
+        sees: whether it goes by errors of what is seen of the results, before rounding; else by latents.
+        switches: as in Listed.
     """
 
     method: Method
@@ -54,6 +61,8 @@ class _Search:
     together: bool = False
     cost: Cost = no_cost
     needs_teacher: bool = True
+    sees: bool = False
+    switches: str = ""
 
 
 def _per_step(steps: float) -> Cost:
@@ -93,29 +102,50 @@ _SEARCHES: Mapping[str, _Search] = MappingProxyType(
         "cma_es": _Search(partial(cma_es, log=True), "euler", _ANY, cost=_fitness(200)),
     }
 )
+# The same by the errors of pictures, where the model gives some before rounding, and the strongest of their kind.
+_BY_PICTURES: Mapping[str, _Search] = MappingProxyType(
+    {
+        **{
+            f"{name}_pictures": replace(_SEARCHES[name], sees=True)
+            for name in ("s4s", "s4s_alt", "ld3", "evolution", "cma_es")
+        },
+        "s4s_alt_whole": _Search(
+            partial(s4s_whole, options=_WHOLE),
+            LEARNED,
+            sees=True,
+            switches=repr(_WHOLE),
+            cost=lambda seeds, _, budgets: sum(_WHOLE.cost(steps, seeds) for steps in budgets),
+        ),
+    }
+)
+ORACLE = "oss_per_seed"
+"""What each measured seed would have with a schedule of its own; it is searched for each set of seeds anew."""
+_BUILT_IN = MappingProxyType({"gotta_go_fast": "Heun's", ORACLE: "Euler's"})
 PLACED = "pacer_placed"
 """Pacer's own search with guidance placed, by budgets of the network's evaluations."""
 
-SEARCHES = (*_SEARCHES, "gotta_go_fast")
+SEARCHES = (*_SEARCHES, *_BUILT_IN)
 """The search methods by name."""
+BY_PICTURES = tuple(_BY_PICTURES)
+"""Those that go by the errors of pictures, which takes the decoder's time as well."""
 
 
 def search_method(name: str, solver: str | None, called: str) -> Listed:
     """A search method.
 
     Args:
-        name: one of SEARCHES.
+        name: one of SEARCHES or BY_PICTURES.
         solver: a formula solver instead of its own.
         called: the name of its rows.
 
     Raises:
         ValueError: a solver that it cannot have.
     """
-    if name == "gotta_go_fast":
+    if name in _BUILT_IN:
         if solver is not None:
-            raise ValueError(f"methods: {name} has Heun's method built in, so {called!r} cannot be")
-        return _adaptive(called)
-    known = _SEARCHES[name]
+            raise ValueError(f"methods: {name} has {_BUILT_IN[name]} method built in, so {called!r} cannot be")
+        return _adaptive(called) if name == "gotta_go_fast" else _oracle(called)
+    known = _SEARCHES[name] if name in _SEARCHES else _BY_PICTURES[name]
     if solver is not None and solver not in known.solvers:
         allowed = f"must be one of {', '.join(known.solvers)}" if known.solvers else "cannot be chosen"
         raise ValueError(f"methods: the solver of {name} {allowed}, is {solver!r}")
@@ -124,11 +154,12 @@ def search_method(name: str, solver: str | None, called: str) -> Listed:
         method = partial(method, solver=solver)
 
     def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
-        return method(ground.coarse, ground.problem, budgets)
+        seen = {"calibration": ground.smooth_split(ground.problem.seeds_count)} if known.sees else {}
+        return method(ground.coarse, ground.problem, budgets, **seen)
 
     return Listed(
         called, "search", solver or known.solver, find, searched=True, together=known.together, cost=known.cost,
-        needs_teacher=known.needs_teacher,
+        needs_teacher=known.needs_teacher, switches=known.switches + (_SEEN if known.sees else ""),
     )  # fmt: skip
 
 
@@ -195,4 +226,22 @@ def _adaptive(called: str) -> Listed:
     return Listed(
         called, "search", "heun", find, lambda steps: steps >= 3, searched=True, cost=_per_step(12),
         needs_teacher=False, servable=False,
+    )  # fmt: skip
+
+
+def _oracle(called: str) -> Listed:
+    """OSS with a schedule for each of the seeds that are measured, found on their own teacher's trajectories.
+
+    No request could be served so, as its teacher would have to be drawn first: the row tells what is left to gain by
+    choosing for each picture alone what OSS chooses for all.
+    """
+
+    def find(ground: Ground, budgets: Sequence[int]) -> Candidates:
+        teacher = ground.coarse
+        found = oss_per_seed(teacher, ground.problem, budgets)
+        return {steps: OwnPaths(teacher.sigmas, np.array(paths)) for steps, paths in found.items()}
+
+    return Listed(
+        called, "search", "euler", find, searched=True, searched_on="held-out", together=True,
+        cost=lambda seeds, nodes, budgets: float(seeds * nodes * max(budgets)), servable=False,
     )  # fmt: skip

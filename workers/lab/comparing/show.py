@@ -42,7 +42,8 @@ def print_rows(rows: Sequence[Row], console: Console, title: str) -> None:
         own = {row.steps: row for row in rows if row.method == name}
         first = next(iter(own.values()))
         cells = [_cell(own.get(budget), scored=scored) for budget in budgets]
-        table.add_row(name, first.kind, first.solver, *cells, *_cost(first))
+        kind = first.kind if first.servable else f"{first.kind}, lab only"
+        table.add_row(name, kind, first.solver, *cells, *_cost(first))
     wide = _wide(console)
     wide.print(table)
     wide.print("by steps: PSNR dB, half its 95 % interval, median latent MSE" + (", task score" if scored else ""))

@@ -37,9 +37,7 @@ def bench(
     ] = None,
     methods: Annotated[
         str,
-        typer.Option(
-            help="all; registry (its entries and the stock solvers); grid, stock, published, search; or names."
-        ),
+        typer.Option(help="all; registry (its and stock solvers); grid, stock, published, search, pictures; or names."),
     ] = "registry",
     budgets: Annotated[str, typer.Option(help="Guided evaluations, such as 4-12 or 4,6,10.")] = "4-12",
     evaluations: Annotated[

@@ -71,7 +71,10 @@ def pairs(kept: tuple[Kept, ...]) -> tuple[tuple[float, float], ...]:
 
 def least_of(kept: tuple[Kept, ...], share: float) -> float | None:
     """What this share of the pictures has at the least; None where nobody measured so large a one."""
-    return next((each.least for each in kept if each.by >= share), None)
+    for each in kept:
+        if each.by >= share:
+            return each.least
+    return None
 
 
 class Evidence(Strict):

@@ -44,9 +44,14 @@ class Regression(Strict):
         """What each word adds, shape (words, budgets)."""
         return np.array(self.each).reshape(-1, len(self.none))
 
+    @cached_property
+    def base(self) -> FloatArray:
+        """The figure without any word, shape (budgets,)."""
+        return np.array(self.none)
+
     def of(self, places: Sequence[int]) -> FloatArray:
         """The figure of each budget for the words at these places, shape (budgets,)."""
-        return np.asarray(self.weights[list(places)].sum(0) + self.none)
+        return np.asarray(self.weights.take(places, axis=0).sum(0) + self.base)
 
 
 class Spread(Strict):
@@ -88,6 +93,11 @@ class PromptCurves(Strict):
         return PromptFigures(self, self.psnr_db.of(places), None if self.quality is None else self.quality.of(places))
 
     @cached_property
+    def columns(self) -> dict[int, int]:
+        """Where each budget stands."""
+        return {steps: column for column, steps in enumerate(self.steps)}
+
+    @cached_property
     def places(self) -> dict[str, int]:
         """Where each word stands."""
         return {word: place for place, word in enumerate(self.words)}
@@ -109,7 +119,7 @@ class PromptFigures:
 
     def knows(self, steps: int) -> bool:
         """Whether a budget was fitted."""
-        return steps in self.curves.steps
+        return steps in self.curves.columns
 
     def psnr_db_of(self, steps: int, share: float) -> float | None:
         """What this share of the pictures has at the least, dB, under a budget; None where nobody measured it."""
@@ -145,7 +155,7 @@ class PromptFigures:
         return shown.model_copy(update=told)
 
     def _place(self, steps: int) -> int:
-        return self.curves.steps.index(steps)
+        return self.curves.columns[steps]
 
     def _least(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray, share: float) -> float | None:
         place = self._place(steps)

@@ -10,7 +10,7 @@ from pacer.control.budget_request import BudgetRequest, grid_solver
 from pacer.control.by_prompt import Expected
 from pacer.control.choice import Choice, from_grid
 from pacer.control.evaluations import forwards, rows_of
-from pacer.control.held import Offer, nearest_choice, offers
+from pacer.control.held import Offer, cheapest_first, nearest_choice, offers
 from pacer.control.limits import Limits
 from pacer.control.refusals import beyond_reach, nothing_fits, too_dear
 from pacer.errors import PacerError
@@ -52,7 +52,7 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
 def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
-    for offer in sorted(known, key=attrgetter("evaluations")):
+    for offer in cheapest_first(known):
         if expected.reached(offer, limits) and offer.within(limits):
             return expected.choice(offer)
     raise _floor_refusal(limits, known, expected)

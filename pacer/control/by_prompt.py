@@ -20,7 +20,7 @@ class Expected:
 
     def __init__(self, prompt: str | None) -> None:
         self._prompt = prompt
-        self._known: dict[str, PromptFigures | None] = {}
+        self._known: dict[int, PromptFigures | None] = {}
 
     def reached(self, offer: Offer, limits: Limits) -> bool:
         """Whether an offer reaches every floor."""
@@ -40,6 +40,6 @@ class Expected:
     def _figures(self, schedule: Schedule) -> PromptFigures | None:
         if self._prompt is None or schedule.prompts is None:
             return None
-        if schedule.solver_id not in self._known:
-            self._known[schedule.solver_id] = schedule.prompts.of(self._prompt)
-        return self._known[schedule.solver_id]
+        if id(schedule) not in self._known:  # by its text it would be told apart as well, which takes longer
+            self._known[id(schedule)] = schedule.prompts.of(self._prompt)
+        return self._known[id(schedule)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from pacer.control.budget_request import BudgetRequest
@@ -69,6 +70,12 @@ def offers(request: BudgetRequest, registry: Registry) -> tuple[Offer, ...]:
         request.width, request.height,
     )  # fmt: skip
     return _offers(registry, wanted)
+
+
+@lru_cache(maxsize=512)
+def cheapest_first(known: tuple[Offer, ...]) -> tuple[Offer, ...]:
+    """Offers by their evaluations, those that cost the same in the registry's order."""
+    return tuple(sorted(known, key=attrgetter("evaluations")))
 
 
 class _Wanted(NamedTuple):

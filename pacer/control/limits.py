@@ -227,11 +227,10 @@ class Limits:
 
     def reached_by(self, evidence: Evidence | None) -> bool:
         """Whether what was measured reaches every floor."""
-        if not self.floored:
-            return True
         if evidence is None:
-            return False
-        return self.reached(evidence.psnr_db_of(self.kept_by), evidence.quality_of(self.kept_by))
+            return not self.floored
+        psnr_db = None if self.psnr_db is None else evidence.psnr_db_of(self.kept_by)
+        return self.reached(psnr_db, None if self.quality is None else evidence.quality_of(self.kept_by))
 
     def reached(self, psnr_db: float | None, quality: float | None) -> bool:
         """The same of figures; None where nobody measured one."""

@@ -22,8 +22,6 @@ from schedules.registry import Registry
 _JOBS, _NOW_MS = 64, 1_000_000
 _REPEATS, _CALLS = 15, 40
 _SPEED = WorkerSpeed(0.009, 0.0068, 0.005, 0.008)
-
-
 _PROMPT = "two red circles on a blue background"
 
 

@@ -27,7 +27,6 @@ from workers.lab.comparing.tabled import (
 )
 
 _GRIDS = {("stock-grid" if name == "stock" else name): name for name in GRIDS}
-_PICTURES = "pictures"
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "grid": (*_GRIDS, "karras+dpmpp-2m", "beta+dpmpp-2m", "kl-optimal+dpmpp-2m"),
     "stock": tuple(SOLVERS),
@@ -39,7 +38,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         *(name for name in SEARCHES if name != ORACLE), "boss+dpmpp-2m", "gits+dpmpp-2m", "curvature+dpmpp-2m",
         "kbest+dpmpp-2m", "cma_es+dpmpp-2m", "cma_es+unipc-2",
     ),
+    "pictures": BY_PICTURES,
 }  # fmt: skip
+_ALL = tuple(name for kind in KINDS for name in _GROUPS.get(kind, ()))
 
 
 class Catalogue:
@@ -103,9 +104,8 @@ class Catalogue:
             return published_method(base, chosen, name)
         if name in SOLVERS:
             return stock_method(name)
-        raise ValueError(
-            f"methods: no method {name!r}; there are all, registry, {', '.join((*KINDS, _PICTURES, *self.names()))}"
-        )
+        names = ", ".join((*KINDS, "pictures", *self.names()))
+        raise ValueError(f"methods: no method {name!r}; there are all, registry, {names}")
 
     def _placed(self) -> Listed:
         if not self._evaluations:
@@ -128,11 +128,9 @@ class Catalogue:
 
     def _expanded(self, name: str) -> Sequence[str]:
         if name == "all":
-            return (*self._own(), *(each for names in _GROUPS.values() for each in names))
+            return (*self._own(), *_ALL)
         if name == "registry":
             return (*self._own(), *_GROUPS["stock"])
-        if name == _PICTURES:
-            return BY_PICTURES
         return _GROUPS.get(name, (name,))
 
 

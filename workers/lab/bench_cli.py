@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from pacer.settings import Settings
 from schedules.artefact import Schedule
 from schedules.registry import Registry
 from workers.lab.comparing.comparison import Comparison, ComparisonRequest
+from workers.lab.comparing.listed import Listed
 from workers.lab.comparing.methods import Catalogue
 from workers.lab.comparing.rows import write_rows
 from workers.lab.comparing.run import Comparing
@@ -19,6 +22,7 @@ from workers.lab.comparing.show import plot_rows, print_evaluations, print_rows
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
+from workers.lab.options import DATA, Batch, DataFolder, Guidance, PromptFile, RegistryFolder, TeacherSteps, takes
 from workers.lab.progress import progress_bar
 from workers.lab.searching.request import parse_budgets
 from workers.lab.show import FORMATS
@@ -29,70 +33,101 @@ _DEFAULT = ComparisonRequest((1,), 1.0)
 _SEARCHES = Path("benchmarks/schedules")
 
 
-def bench(
-    context: typer.Context,
-    *,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """The options as they are written; each says its meaning.
+
+    Raises:
+        ValueError: there is no such kind of picture.
+    """
+
     model: Annotated[
         str | None, typer.Option(help="mixture-32, digits-8, a shipped model or a folder; the first served.")
-    ] = None,
+    ] = None
     methods: Annotated[
         str,
         typer.Option(help="all; registry (its and stock solvers); grid, stock, published, search, pictures; or names."),
-    ] = "registry",
-    budgets: Annotated[str, typer.Option(help="Guided evaluations, such as 4-12 or 4,6,10.")] = "4-12",
+    ] = "registry"
+    budgets: Annotated[str, typer.Option(help="Guided evaluations, such as 4-12 or 4,6,10.")] = "4-12"
     evaluations: Annotated[
         str | None, typer.Option(help="Network evaluations that pacer_placed is searched for, such as 8,10,15.")
-    ] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale; the model's own by default.")] = None,
-    seeds: Annotated[int, typer.Option(help="Held-out seeds.")] = _DEFAULT.seeds,
-    seed_offset: Annotated[int, typer.Option(help="Moves the held-out seeds and prompts.")] = 0,
-    calibration_seeds: Annotated[int, typer.Option(help="Seeds of the searches.")] = _DEFAULT.calibration_seeds,
-    teacher_steps: Annotated[int, typer.Option(help="The teacher's Euler steps.")] = _DEFAULT.teacher_steps,
-    grid: Annotated[int, typer.Option(help="Intervals that path searches choose from.")] = _DEFAULT.grid,
-    search_pacer: Annotated[bool, typer.Option(help="Search pacer here instead of reading the registry.")] = False,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
-    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = _DEFAULT.batch,
-    fresh: Annotated[bool, typer.Option(help="Search and measure anew what is on disk.")] = False,
-    json: Annotated[Path | None, typer.Option(help="The file to write.", show_default="out/bench-MODEL.json")] = None,
+    ] = None
+    guidance: Guidance = None
+    seeds: Annotated[int, typer.Option(help="Held-out seeds.")] = _DEFAULT.seeds
+    seed_offset: Annotated[int, typer.Option(help="Moves the held-out seeds and prompts.")] = 0
+    calibration_seeds: Annotated[int, typer.Option(help="Seeds of the searches.")] = _DEFAULT.calibration_seeds
+    teacher_steps: TeacherSteps = _DEFAULT.teacher_steps
+    grid: Annotated[int, typer.Option(help="Intervals that path searches choose from.")] = _DEFAULT.grid
+    search_pacer: Annotated[bool, typer.Option(help="Search pacer here instead of reading the registry.")] = False
+    registry: RegistryFolder = None
+    prompts: PromptFile = None
+    batch: Batch = _DEFAULT.batch
+    fresh: Annotated[bool, typer.Option(help="Search and measure anew what is on disk.")] = False
+    json: Annotated[Path | None, typer.Option(help="The file to write.", show_default="out/bench-MODEL.json")] = None
     keep: Annotated[
         Path | None, typer.Option(help="A registry folder: what methods find is written there, to be served by its id.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="A picture to draw, .png or .svg.")] = None,
-    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
-    searches: Annotated[Path, typer.Option(help="Where searches that others made are read.")] = _SEARCHES,
-) -> None:
+    ] = None
+    plot: Annotated[Path | None, typer.Option(help="A picture to draw, .png or .svg.")] = None
+    data: DataFolder = DATA
+    searches: Annotated[Path, typer.Option(help="Where searches that others made are read.")] = _SEARCHES
+
+    def __post_init__(self) -> None:
+        if self.plot is not None and self.plot.suffix not in FORMATS:
+            raise ValueError(f"plot: must end in {' or '.join(FORMATS)}, is {self.plot.name!r}")
+
+    def request(self, model: LabModel) -> ComparisonRequest:
+        """What is asked for of a model.
+
+        Raises:
+            ValueError: a number is out of its range.
+        """
+        scale = model.guidance_scale if self.guidance is None else self.guidance
+        return ComparisonRequest(
+            parse_budgets(self.budgets), scale, seeds=self.seeds, seed_offset=self.seed_offset,
+            calibration_seeds=self.calibration_seeds, teacher_steps=self.teacher_steps, grid=self.grid,
+            batch=self.batch,
+        )  # fmt: skip
+
+
+@takes(BenchOptions)
+def bench(context: typer.Context, options: BenchOptions) -> None:
     """Compare search methods, published tables and stock solvers on held-out seeds."""
     settings: Settings = context.obj
-    if plot is not None and plot.suffix not in FORMATS:
-        raise ValueError(f"plot: must end in {' or '.join(FORMATS)}, is {plot.name!r}")
-    subject = open_subject(model or settings.models[0], settings, prompts)
-    scale = subject.model.guidance_scale if guidance is None else guidance
-    request = ComparisonRequest(
-        parse_budgets(budgets), scale, seeds=seeds, seed_offset=seed_offset, calibration_seeds=calibration_seeds,
-        teacher_steps=teacher_steps, grid=grid, batch=batch,
-    )  # fmt: skip
-    valid, notes = _valid(
-        Registry.load(registry, settings.registry_dir).schedules(subject.model.name), subject.model, scale
-    )
-    chosen = _catalogue(valid, evaluations, scale, search_pacer=search_pacer).choose(methods)
-    out, console = json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json", Console()
+    subject = open_subject(options.model or settings.models[0], settings, options.prompts)
+    request = options.request(subject.model)
+    methods, notes = _methods(options, settings, subject.model, request.guidance_scale)
+    out = options.json or Path("out") / f"bench-{subject.model.name.replace('/', '--')}.json"
+    store, console = LabStore(options.data, options.searches), Console()
     with progress_bar(console) as progress:
-        meter = Meter(progress)
-        comparing = Comparing(
-            Comparison(subject, request, LabStore(data, searches), meter, fresh=fresh), chosen, notes, keep
-        )
+        run = Comparison(subject, request, store, Meter(progress), fresh=options.fresh)
+        comparing = Comparing(run, methods, notes, options.keep)
         for _ in comparing.each():
             write_rows(out, comparing.meta(), comparing.rows)
-    title = f"{subject.model.name}, guidance {scale:g}, {seeds} held-out seeds from {seed_offset}"
+    _tell(options, run, comparing, console)
+    console.print(f"written to {out}; {run.meter.evaluations} network evaluations")
+
+
+def _tell(options: BenchOptions, run: Comparison, comparing: Comparing, console: Console) -> None:
+    """Print what was measured, and draw it where that is wanted."""
+    name, scale = run.subject.model.name, run.request.guidance_scale
+    title = f"{name}, guidance {scale:g}, {options.seeds} held-out seeds from {options.seed_offset}"
     print_rows(comparing.rows, console, title)
-    if evaluations is not None:
+    if options.evaluations is not None:
         print_evaluations(comparing.rows, console)
     for note in comparing.notes:
         console.print(f"note: {note}")
-    if plot is not None:
-        plot_rows(comparing.rows, plot, title)
-    console.print(f"written to {out}; {meter.evaluations} network evaluations")
+    if options.plot is not None:
+        plot_rows(comparing.rows, options.plot, title)
+
+
+def _methods(
+    options: BenchOptions, settings: Settings, model: LabModel, scale: float
+) -> tuple[Sequence[Listed], list[str]]:
+    """The methods that were named, and what of the registry does not hold for this run."""
+    known = Registry.load(options.registry, settings.registry_dir).schedules(model.name)
+    valid, notes = _valid(known, model, scale)
+    catalogue = _catalogue(valid, options.evaluations, scale, search_pacer=options.search_pacer)
+    return catalogue.choose(options.methods), notes
 
 
 def _catalogue(valid: list[Schedule], evaluations: str | None, scale: float, *, search_pacer: bool) -> Catalogue:

@@ -11,15 +11,16 @@ from pacer.settings import Settings
 from schedules.export import Target
 from schedules.export import export as export_entry
 from schedules.registry import Registry
+from workers.lab.options import EntryId, RegistryFolder
 
 
 def export(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
+    schedule: EntryId,
     *,
     to: Annotated[Target, typer.Option(help="Whose convention; a1111 is for Forge as well.")],
     out: Annotated[Path | None, typer.Option(help="File to write; stdout by default.")] = None,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    registry: RegistryFolder = None,
 ) -> None:
     """Write an entry for diffusers, ComfyUI, A1111 or Forge, or as JSON with its whole table."""
     settings: Settings = context.obj

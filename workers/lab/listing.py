@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from pacer.settings import Settings
 from schedules.artefact import Schedule
 from schedules.registry import Registry
+from workers.lab.options import RegistryFolder
 
 _FILE_WIDTH = 120
 
@@ -20,7 +20,7 @@ def list_schedules(
     context: typer.Context,
     *,
     model: Annotated[str | None, typer.Option(help="Of this model alone.")] = None,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    registry: RegistryFolder = None,
 ) -> None:
     """List the artefacts of the registry: their budgets, their guidance, their quality."""
     settings: Settings = context.obj

@@ -15,6 +15,7 @@ from schedules.search.prompt_fit import fit_prompts
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
+from workers.lab.options import DATA, ArtefactId, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
 from workers.lab.prompt_errors import Repeated, calibration, repeated
 from workers.lab.prompt_report import Judged, draw, report
@@ -27,19 +28,19 @@ from workers.lab.store import LabStore
 
 def prompts(
     context: typer.Context,
-    artefact: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT], such as shapes-64/learned.")],
+    artefact: ArtefactId,
     *,
     budgets: Annotated[str, typer.Option(help="Which of its budgets, such as 3-12.")] = "3-12",
     seeds: Annotated[int, typer.Option(help="Calibration seeds, each with its prompt.")] = 768,
     seed_offset: Annotated[int, typer.Option(help="Moves them away from those of the search.")] = 100_000,
     check_prompts: Annotated[int, typer.Option(help="Held-out prompts that judge the fit.")] = 36,
     check_seeds: Annotated[int, typer.Option(help="Pictures of each; an even number.")] = 12,
-    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
-    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
+    batch: Batch = 128,
+    registry: RegistryFolder = None,
+    prompts: PromptFile = None,
+    out: OutFolder = SHIPPED,
     plot: Annotated[Path | None, typer.Option(help="A picture of told against measured PSNR, .png or .svg.")] = None,
-    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+    data: DataFolder = DATA,
 ) -> None:
     """Fit what each budget is worth for a prompt, judge it on others, and write it into the artefact."""
     settings: Settings = context.obj

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.native import artefact_sampler, native_of
+from workers.lab.options import DATA, ArtefactId, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
 from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.evidence import Evidences
@@ -28,7 +28,7 @@ from workers.lab.store import LabStore
 
 def measure(
     context: typer.Context,
-    artefact: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT], such as shapes-64/learned.")],
+    artefact: ArtefactId,
     *,
     seeds: Annotated[int | None, typer.Option(help="Held-out seeds; as many as before by default.")] = None,
     seed_offset: Annotated[int, typer.Option(help="Moves the seeds and prompts.")] = 0,
@@ -36,11 +36,11 @@ def measure(
         bool,
         typer.Option("--kept", help="Measure only what single pictures keep, on more seeds, for means have enough."),
     ] = False,
-    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
-    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
-    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+    batch: Batch = 128,
+    registry: RegistryFolder = None,
+    prompts: PromptFile = None,
+    out: OutFolder = SHIPPED,
+    data: DataFolder = DATA,
 ) -> None:
     """Measure an artefact's evidence anew and write it."""
     settings: Settings = context.obj

@@ -10,18 +10,19 @@ from rich.console import Console
 
 from pacer.settings import Settings
 from schedules.registry import Registry
+from workers.lab.options import DATA, EntryId, RegistryFolder
 from workers.lab.show import LocalChange, plot_entry, print_entry
 
 
 def show(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
+    schedule: EntryId,
     *,
     out: Annotated[Path | None, typer.Option(help="Picture to write, .png or .svg; out/<schedule>.png.")] = None,
     teacher: Annotated[bool, typer.Option(help="Run the model for the teacher's curve.")] = True,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
+    registry: RegistryFolder = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts of the curve, for models but shapes-64.")] = None,
-    data: Annotated[Path, typer.Option(help="Where teachers are kept.")] = Path("data/lab"),
+    data: Annotated[Path, typer.Option(help="Where teachers are kept.")] = DATA,
 ) -> None:
     """Print an entry of the registry and plot it."""
     settings: Settings = context.obj

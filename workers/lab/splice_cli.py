@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from schedules.splice import Splice
 from workers.lab.loading import open_model, served_as
 from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
+from workers.lab.options import DATA, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
 from workers.lab.remeasure import find_artefact
 from workers.lab.searching.baselines import usual_baselines
@@ -35,11 +35,11 @@ def splices(
     done: Annotated[str, typer.Option(help="Steps that were made by then, such as 1 or 1-3.")] = "1",
     seeds: Annotated[int, typer.Option(help="Calibration seeds.")] = 128,
     validation: Annotated[int, typer.Option(help="Seeds that choose.")] = 64,
-    batch: Annotated[int, typer.Option(help="Most rows in one call of the network.")] = 128,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
-    out: Annotated[Path, typer.Option(help="Registry folder to write to.", show_default="the shipped one")] = SHIPPED,
-    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+    batch: Batch = 128,
+    registry: RegistryFolder = None,
+    prompts: PromptFile = None,
+    out: OutFolder = SHIPPED,
+    data: DataFolder = DATA,
 ) -> None:
     """Search how images go on with more steps or fewer, measure that, and write it into the artefact."""
     settings: Settings = context.obj

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -22,6 +21,7 @@ from workers.lab.meter import Meter
 from workers.lab.misfit import misfit
 from workers.lab.model import LabModel
 from workers.lab.native import artefact_sampler
+from workers.lab.options import DATA, DataFolder, EntryId, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.request import SearchRequest
@@ -150,13 +150,13 @@ def _kept_again(claims: Sequence[Kept], figures: FloatArray, unit: Literal["dB",
 
 def verify(
     context: typer.Context,
-    schedule: Annotated[str, typer.Argument(help="MODEL/SOLVER[@VARIANT]/STEPS, such as shapes-64/euler/6.")],
+    schedule: EntryId,
     *,
     seeds: Annotated[int, typer.Option(help="Seeds to measure on.")] = 128,
     seed_offset: Annotated[int, typer.Option(help="The first of them; 0 has the seeds of the claim itself.")] = 10_000,
-    registry: Annotated[Path | None, typer.Option(help="A registry folder that comes before the shipped one.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, one a line, for models but shapes-64.")] = None,
-    data: Annotated[Path, typer.Option(help="Where teachers and results are kept.")] = Path("data/lab"),
+    registry: RegistryFolder = None,
+    prompts: PromptFile = None,
+    data: DataFolder = DATA,
 ) -> None:
     """Measure an entry's claim again on other seeds; ends with 1 where it does not hold."""
     settings: Settings = context.obj

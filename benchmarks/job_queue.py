@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from pacer.jobs.messages import Claim, Job, Plan, Progress, TableMessage, Timing
 from pacer.jobs.store import JobStore
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
-from schedules.table import Table
+from schedules.table import Table, all_fresh
 
 MODEL = "shapes-64"
 TIMINGS = Timings(0.1, 0.1, 0.1, 0.1, 0.4)
@@ -40,7 +40,7 @@ def job_of(steps: int) -> Job:
     sigmas = np.linspace(1.0, 0.0, steps + 1)
     rows = np.ones((steps + 1, 1)) @ np.concatenate([[1.0], np.diff(sigmas)])[None, :]
     ones = np.ones(steps)
-    table = Table(1000 * sigmas[:-1], ones, ones, ("fresh",) * steps, np.tril(rows))
+    table = Table(1000 * sigmas[:-1], ones, ones, all_fresh(steps), np.tril(rows))
     plan = Plan(
         MODEL, f"{MODEL}/euler/{steps}", "euler", steps, 2 * steps, tuple(sigmas.tolist()), 0.5, (30.0, 29.0, 31.0)
     )
@@ -79,7 +79,7 @@ def work(queue: WorkerQueue, batch: int, image: bytes, samples: Samples) -> None
         start = time.perf_counter()
 
 
-def beat(queue: WorkerQueue, claims: Sequence[Claim], timed) -> None:
+def beat(queue: WorkerQueue, claims: Sequence[Claim], timed: Callable[[str, float], None]) -> None:
     """One beat with a step each, and one without."""
     start = time.perf_counter()
     queue.beat([Progress(claim.job.id, claim.fence, 1) for claim in claims])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import TypeVar
 
 import torch
 from diffusers import (
@@ -30,6 +31,8 @@ from transformers import (
 )
 
 from workers.shapes.architecture import build_tokenizer
+
+_Clip = TypeVar("_Clip", CLIPTextModel, CLIPTextModelWithProjection)
 
 _CLIP_TOKENS, _T5_TOKENS, _T5_WIDTH = 77, 512, 4096
 
@@ -124,13 +127,15 @@ def _tokenizer(length: int) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _clip(kind: type[CLIPTextModel], width: int, words: PreTrainedTokenizerFast) -> CLIPTextModel:
+def _clip(kind: type[_Clip], width: int, words: PreTrainedTokenizerFast) -> _Clip:
     config = CLIPTextConfig(
         vocab_size=len(words), hidden_size=width, intermediate_size=width, projection_dim=width, num_hidden_layers=2,
         num_attention_heads=width // 64, max_position_embeddings=_CLIP_TOKENS, pad_token_id=words.pad_token_id,
         bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
     )  # fmt: skip
-    return kind(config).eval()
+    encoder = kind(config)
+    encoder.eval()
+    return encoder
 
 
 def _t5(words: PreTrainedTokenizerFast) -> T5EncoderModel:
@@ -138,4 +143,6 @@ def _t5(words: PreTrainedTokenizerFast) -> T5EncoderModel:
         vocab_size=len(words), d_model=_T5_WIDTH, d_kv=64, d_ff=64, num_layers=1, num_heads=1,
         pad_token_id=words.pad_token_id, eos_token_id=words.eos_token_id, is_encoder_decoder=False, use_cache=False,
     )  # fmt: skip
-    return T5EncoderModel(config).eval()
+    encoder = T5EncoderModel(config)
+    encoder.eval()
+    return encoder

@@ -83,7 +83,8 @@ def _floor(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _share(rows: Sequence[dict[str, Any]]) -> float:
-    return sum(row["own"] for row in rows) / max(1, sum(row["teacher"] for row in rows))
+    share: float = sum(row["own"] for row in rows) / max(1, sum(row["teacher"] for row in rows))
+    return share
 
 
 def _pixels(file: bytes) -> NDArray[np.uint8]:

@@ -58,7 +58,7 @@ class Wish:
         deadline = {"latency_ms": round(1000 * self.deadline_s)} if told else {}
         if fixed:
             return {"steps": FIXED_STEPS, **deadline}
-        least = {"min_steps": LEAST_STEPS} if self.floor is None else {self.floor[0]: self.floor[1]}
+        least: dict[str, float] = {"min_steps": LEAST_STEPS} if self.floor is None else {self.floor[0]: self.floor[1]}
         return {**least, "max_steps": FIXED_STEPS, **deadline}
 
 
@@ -85,7 +85,7 @@ def make_wishes(per_s: float, seconds: float, seed: int, solo_s: float) -> tuple
     count = len(list(takewhile(lambda at_s: at_s <= seconds, times)))
     return tuple(
         Wish(
-            float(times[i]), *asked[order[i]], _SEEDS * seed + i, round(float(factors[i]) * solo_s, 3),
+            float(times[i]), *asked[int(order[i])], _SEEDS * seed + i, round(float(factors[i]) * solo_s, 3),
             FLOORS[kinds[i]][0],
         )
         for i in range(count)

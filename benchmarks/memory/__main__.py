@@ -79,7 +79,8 @@ def _run(module: str, asked: Asked) -> Taken:
 
 def _ratio(runs: Runs, field: str) -> float:
     engine, stock = (statistics.median(getattr(one, field) for one in runs[side]) for side in ("engine", "stock"))
-    return engine / stock
+    ratio: float = engine / stock
+    return ratio
 
 
 def _written(asked: Asked, runs: Runs, ratios: dict[str, float]) -> dict[str, Any]:

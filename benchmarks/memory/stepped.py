@@ -31,7 +31,7 @@ def _draw(subject: Subject, asked: Asked) -> list[tuple[int, int]]:
     beside = subject.family.device.type == "cuda"  # as workers have it by default
     engine = Engine(subject.family, slots=slots, max_rows=rows, best_effort_slack_s=86400.0, overlap=beside)
     claims = (guided_claim(subject, asked.steps, seed, prompt) for seed, prompt in enumerate(asked.prompts))
-    ended = [end for claim in claims if (end := engine.admit(claim)) is not None]
+    ended: list[Drawn | Failed | GivenBack] = [end for claim in claims if (end := engine.admit(claim)) is not None]
     while len(engine):
         turn = engine.turn()
         if turn.rows not in {0, rows}:

@@ -17,7 +17,6 @@ from benchmarks.serving.peers.stock import Options, Wish, draw_grouped, load, re
 def application(options: Options) -> serve.Application:
     """One replica, which may hold a batch in work and another in waiting."""
 
-    @serve.deployment(max_ongoing_requests=2 * options.batch)
     class Stock:
         def __init__(self) -> None:
             self._pipeline = load(options)
@@ -31,7 +30,7 @@ def application(options: Options) -> serve.Application:
             wish = Wish(**await request.json())
             return Response(await self.draw(wish), media_type="image/png")
 
-    return Stock.bind()
+    return serve.deployment(max_ongoing_requests=2 * options.batch)(Stock).bind()
 
 
 def main() -> None:

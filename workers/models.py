@@ -107,14 +107,8 @@ def load(
     variant = variant_of(folder, entry.unused)
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or choose_dtype(card.dtype or "auto") or (torch.float32 if small else torch.bfloat16)
-    missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
     try:
-        pipeline = stock.from_pretrained(
-            folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **missing
-        )
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = _stock_pipeline(stock, entry, folder, dtype, variant)
         keeping, adapter = keeping or Keeping(), entry.load_adapter()
         smaller = {name: _with(pipeline, name, folder) for name in smaller_networks(folder)}
         for other in smaller.values():
@@ -127,6 +121,20 @@ def load(
         kept = f", quantised as {card.quantization}," if card.quantization else ""
         raise ModelError(f"{name}{kept} cannot be loaded: {error}") from error
     return LoadedModel(card, folder, pipeline, family, dtype, families)
+
+
+def _stock_pipeline(
+    stock: type[DiffusionPipeline], entry: FamilyEntry, folder: Path, dtype: torch.dtype, variant: str | None
+) -> DiffusionPipeline:
+    """The pipeline as diffusers loads it, in silence and without the parts that are not there or not used."""
+    missing = dict.fromkeys(entry.unused | {part for part in entry.optional if not (folder / part).is_dir()})
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    pipeline: DiffusionPipeline = stock.from_pretrained(
+        folder, dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **missing
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def _with(pipeline: DiffusionPipeline, name: str, folder: Path) -> DiffusionPipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,16 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import LEARNED, write
+from schedules.artefact import LEARNED, Entry, Schedule, write
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.prompt_fit import fit_prompts
-from workers.lab.loading import open_model, served_as
+from workers.lab.artefact_model import find_artefact, open_model_of
 from workers.lab.meter import Meter
-from workers.lab.misfit import misfit
+from workers.lab.native import Native
 from workers.lab.options import DATA, ArtefactId, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
 from workers.lab.prompt_errors import Repeated, calibration, repeated
 from workers.lab.prompt_report import Judged, draw, report
-from workers.lab.remeasure import find_artefact
 from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.searching.run import SearchRun
@@ -47,28 +47,9 @@ def prompts(
     if check_seeds < 2 or check_seeds % 2:
         raise ValueError(f"--check-seeds: must be an even number from 2 on, as halves are compared; is {check_seeds}")
     schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
-    lab = open_model(served_as(schedule.model, settings), settings, prompts)
-    if wrong := misfit(schedule, lab):
-        raise ValueError(f"{artefact}: {wrong}")
-    wanted = set(parse_budgets(budgets))
-    entries = tuple(entry for entry in schedule.entries if entry.steps in wanted)
-    if not entries:
-        raise ValueError(f"--budgets: {artefact} has none of {budgets}")
-    request = SearchRequest(
-        schedule.solver,
-        tuple(entry.steps for entry in entries),
-        float(schedule.provenance.parameters["guidance_scale"]),
-        seeds=seeds,
-        seed_offset=seed_offset,
-        screen=1,
-        path_seeds=1,
-        grid=1,
-        path_budget=1,
-        teacher_steps=schedule.provenance.teacher_steps,
-        baselines=usual_baselines(lab.native, learned=schedule.solver == LEARNED),
-        grids=lab.native.grids,
-        batch=batch,
-    )
+    entries = _entries(schedule, budgets)
+    lab = open_model_of(schedule, settings, prompts)
+    request = _request(schedule, entries, lab.native, seeds=seeds, seed_offset=seed_offset, batch=batch)
     console = Console()
     with progress_bar(console) as progress:
         run = SearchRun(lab, request, LabStore(data), Meter(progress))
@@ -82,3 +63,37 @@ def prompts(
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
     write(schedule.model_copy(update={"prompts": curves}), path)
     console.print(f"written to {path}")
+
+
+def _entries(schedule: Schedule, budgets: str) -> tuple[Entry, ...]:
+    """Those of the artefact's entries that are wanted.
+
+    Raises:
+        ValueError: it has none of them.
+    """
+    wanted = set(parse_budgets(budgets))
+    entries = tuple(entry for entry in schedule.entries if entry.steps in wanted)
+    if not entries:
+        raise ValueError(f"--budgets: {schedule.model}/{schedule.solver_id} has none of {budgets}")
+    return entries
+
+
+def _request(
+    schedule: Schedule, entries: Sequence[Entry], native: Native, *, seeds: int, seed_offset: int, batch: int
+) -> SearchRequest:
+    """What has the seeds and the teacher that entries are measured by; it searches nothing."""
+    return SearchRequest(
+        schedule.solver,
+        tuple(entry.steps for entry in entries),
+        float(schedule.provenance.parameters["guidance_scale"]),
+        seeds=seeds,
+        seed_offset=seed_offset,
+        screen=1,
+        path_seeds=1,
+        grid=1,
+        path_budget=1,
+        teacher_steps=schedule.provenance.teacher_steps,
+        baselines=usual_baselines(native, learned=schedule.solver == LEARNED),
+        grids=native.grids,
+        batch=batch,
+    )

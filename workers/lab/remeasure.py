@@ -9,13 +9,12 @@ import typer
 from rich.console import Console
 
 from pacer.settings import Settings
-from schedules.artefact import LEARNED, Schedule, write
+from schedules.artefact import LEARNED, Entry, Schedule, write
 from schedules.evidence import Evidence
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.search.method import Sampler
-from workers.lab.loading import open_model, served_as
+from workers.lab.artefact_model import find_artefact, open_model_of
 from workers.lab.meter import Meter
-from workers.lab.misfit import misfit
 from workers.lab.native import artefact_sampler, native_of
 from workers.lab.options import DATA, ArtefactId, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
@@ -45,43 +44,29 @@ def measure(
     """Measure an artefact's evidence anew and write it."""
     settings: Settings = context.obj
     schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
-    lab = open_model(served_as(schedule.model, settings), settings, prompts)
-    if wrong := misfit(schedule, lab):
-        raise ValueError(f"{artefact}: {wrong}")
+    lab = open_model_of(schedule, settings, prompts)
     console = Console()
     with progress_bar(console) as progress:
-        meter = Meter(progress)
         request = replace(_request(schedule, seeds), seed_offset=seed_offset, batch=batch)
-        run = SearchRun(lab, request, LabStore(data), meter)
-        beside = 0 if kept else len(request.baselines)
-        rows = sum(entry.steps * (1 + beside) for entry in schedule.entries)
-        meter.expect(run.branches * request.held_out * (rows + request.teacher_steps))
-        meter.stage("held-out seeds", run.branches * request.held_out * (rows + request.teacher_steps))
-        evidences = Evidences(run)
-        measured = _kept if kept else _anew
-        entries = tuple(
-            entry.model_copy(
-                update={"evidence": measured(evidences, artefact_sampler(schedule, entry), entry.evidence)}
-            )
-            for entry in schedule.entries
-        )
+        run = SearchRun(lab, request, LabStore(data), Meter(progress))
+        entries = _measured(run, schedule, kept=kept)
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
     write(schedule.model_copy(update={"entries": entries}), path)
-    console.print(f"written to {path}; {meter.evaluations} network evaluations")
+    console.print(f"written to {path}; {run.meter.evaluations} network evaluations")
 
 
-def find_artefact(registry: Registry, artefact: str) -> Schedule:
-    """The artefact of a name as MODEL/SOLVER[@VARIANT].
-
-    Raises:
-        ValueError: there is none; names those that there are.
-    """
-    model, _, solver = artefact.rpartition("/")
-    for schedule in registry.schedules(model):
-        if schedule.solver_id == solver:
-            return schedule
-    known = ", ".join(f"{each.model}/{each.solver_id}" for each in registry.artefacts) or "none"
-    raise ValueError(f"artefact: no {artefact!r}; there are {known}")
+def _measured(run: SearchRun, schedule: Schedule, *, kept: bool) -> tuple[Entry, ...]:
+    """The entries with new evidence, or with more of what single pictures keep."""
+    request, beside = run.request, 0 if kept else len(run.request.baselines)
+    rows = sum(entry.steps * (1 + beside) for entry in schedule.entries)
+    cost = run.branches * request.held_out * (rows + request.teacher_steps)
+    run.meter.expect(cost)
+    run.meter.stage("held-out seeds", cost)
+    evidences, evidence_of = Evidences(run), _kept if kept else _anew
+    return tuple(
+        entry.model_copy(update={"evidence": evidence_of(evidences, artefact_sampler(schedule, entry), entry.evidence)})
+        for entry in schedule.entries
+    )
 
 
 def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -13,12 +13,11 @@ from pacer.settings import Settings
 from schedules.artefact import LEARNED, Schedule, write
 from schedules.registry import SHIPPED, Registry, artefact_path
 from schedules.splice import Splice
-from workers.lab.loading import open_model, served_as
+from workers.lab.artefact_model import find_artefact, open_model_of
 from workers.lab.meter import Meter
-from workers.lab.misfit import misfit
+from workers.lab.native import Native
 from workers.lab.options import DATA, Batch, DataFolder, OutFolder, PromptFile, RegistryFolder
 from workers.lab.progress import progress_bar
-from workers.lab.remeasure import find_artefact
 from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.searching.run import SearchRun
@@ -46,19 +45,11 @@ def splices(
     schedule = find_artefact(Registry.load(registry, settings.registry_dir), artefact)
     if schedule.solver != LEARNED:
         raise ValueError(f"{artefact}: only learned coefficients can be spliced, solver is {schedule.solver}")
-    lab = open_model(served_as(schedule.model, settings), settings, prompts)
-    if wrong := misfit(schedule, lab):
-        raise ValueError(f"{artefact}: {wrong}")
     wanted = list(_wanted(schedule, begun, to, done))
     if not wanted:
         raise ValueError(f"--begun, --to, --done: {artefact} has no two budgets such as {begun} and {to}")
-    shown = next((entry.evidence.seeds for entry in schedule.entries if entry.evidence), 128)
-    scale = float(schedule.provenance.parameters["guidance_scale"])
-    request = SearchRequest(
-        LEARNED, tuple(sorted({each.steps for each in wanted})), scale, seeds=seeds, validation=validation,
-        held_out=shown, screen=1, path_seeds=1, grid=1, path_budget=1, teacher_steps=schedule.provenance.teacher_steps,
-        baselines=usual_baselines(lab.native, learned=True), batch=batch, grids=lab.native.grids,
-    )  # fmt: skip
+    lab = open_model_of(schedule, settings, prompts)
+    request = _request(schedule, wanted, lab.native, seeds=seeds, validation=validation, batch=batch)
     console = Console()
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
     with progress_bar(console) as progress:
@@ -69,6 +60,19 @@ def splices(
             write(schedule, path)
     console.print(_lines(schedule))
     console.print(f"written to {path}")
+
+
+def _request(
+    schedule: Schedule, wanted: Sequence[Wanted], native: Native, *, seeds: int, validation: int, batch: int
+) -> SearchRequest:
+    """What splices are searched and measured by: the seeds of the artefact's evidence, and its teacher."""
+    shown = next((entry.evidence.seeds for entry in schedule.entries if entry.evidence), 128)
+    scale = float(schedule.provenance.parameters["guidance_scale"])
+    return SearchRequest(
+        LEARNED, tuple(sorted({each.steps for each in wanted})), scale, seeds=seeds, validation=validation,
+        held_out=shown, screen=1, path_seeds=1, grid=1, path_budget=1, teacher_steps=schedule.provenance.teacher_steps,
+        baselines=usual_baselines(native, learned=True), batch=batch, grids=native.grids,
+    )  # fmt: skip
 
 
 def _wanted(schedule: Schedule, begun: str, to: str, done: str) -> Iterator[Wanted]:

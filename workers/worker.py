@@ -69,22 +69,7 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._model = model
-        self._engine = Engine(
-            family,
-            slots=settings.slots,
-            max_rows=settings.max_batch_rows,
-            best_effort_slack_s=settings.best_effort_slack_s,
-            last_attempt=settings.max_attempts,
-            policy=POLICIES[settings.policy],
-            aging_s=settings.aging_s,
-            batch_invariant=settings.batch_invariant,
-            overlap=settings.overlap == "on" or (settings.overlap == "auto" and family.device.type != "cpu"),
-            prompt_cache_bytes=settings.prompt_cache_bytes,
-            on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
-            longest=settings.max_steps,
-            loras=loras,
-            smaller=smaller,
-        )
+        self._engine = _engine(family, settings, metrics, model, loras=loras, smaller=smaller)
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
         speed = self._engine.speed
@@ -276,3 +261,31 @@ class Worker:
         with self._lock:
             held = list(self._steps.values())
         return [Progress(claim.job.id, claim.fence, step) for claim, step in held]
+
+
+def _engine(
+    family: Family,
+    settings: Settings,
+    metrics: Metrics,
+    model: str,
+    *,
+    loras: Loras | None,
+    smaller: Mapping[str, Family] | None,
+) -> Engine:
+    """The engine as the settings have it."""
+    return Engine(
+        family,
+        slots=settings.slots,
+        max_rows=settings.max_batch_rows,
+        best_effort_slack_s=settings.best_effort_slack_s,
+        last_attempt=settings.max_attempts,
+        policy=POLICIES[settings.policy],
+        aging_s=settings.aging_s,
+        batch_invariant=settings.batch_invariant,
+        overlap=settings.overlap == "on" or (settings.overlap == "auto" and family.device.type != "cpu"),
+        prompt_cache_bytes=settings.prompt_cache_bytes,
+        on_out_of_memory=lambda stage: metrics.out_of_memory.labels(model, stage).inc(),
+        longest=settings.max_steps,
+        loras=loras,
+        smaller=smaller,
+    )

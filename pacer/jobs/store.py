@@ -114,7 +114,7 @@ class JobStore:
         deadline = "" if job.deadline_s is None else round(job.deadline_s * 1000)
         turns, forwards = len(job.table.uncond), job.plan.evaluations
         cost = repr(forwards * job.pixels / self._weights.get(owner, 1.0))
-        sizes = (turns, job.plan.work, cost, round(slack_s * 1000), deadline)
+        sizes = (turns, job.plan.work, cost, job.pixels, round(slack_s * 1000), deadline)
         return job.id, spec, plan, job.image_format, job.seed, *sizes
 
     async def status(self, job_id: str) -> JobStatus:

@@ -30,16 +30,38 @@ local function expire(id)
   expired[#expired + 1] = id
 end
 
--- Full turns of all live workers: milliseconds of one, and of a forward.
-local function full_turn()
-  local turn_ms, per_ms, measured = 0, 0, redis.call('HVALS', SPEEDS)
-  for _, packed in ipairs(measured) do
-    local speed = cmsgpack.unpack(packed)
-    local ms = 1000 * (speed.turn_seconds + speed.rows * speed.row_seconds)
-    turn_ms = math.max(turn_ms, ms)
-    per_ms = per_ms + speed.rows / ms
+local speeds
+local function measured()
+  if not speeds then
+    speeds = {}
+    for place, packed in ipairs(redis.call('HVALS', SPEEDS)) do speeds[place] = cmsgpack.unpack(packed) end
   end
-  return turn_ms, per_ms > 0 and 1 / per_ms or nil
+  return speeds
+end
+
+-- What a row of a size adds to a turn, by its pixels where this worker has not drawn it: as picture_size.py has it.
+local function row_seconds(speed, pixels)
+  local default = speed.pixels or 0
+  if default == 0 or not pixels or pixels == default then return speed.row_seconds end
+  return speed.sizes[pixels] or speed.row_seconds * pixels / default
+end
+
+-- Milliseconds of a full turn of pictures of a size, of the slowest live worker; nil before any has measured.
+local function full_turn_ms(pixels)
+  local most
+  for _, speed in ipairs(measured()) do
+    most = math.max(most or 0, 1000 * (speed.turn_seconds + speed.rows * row_seconds(speed, pixels)))
+  end
+  return most
+end
+
+-- Milliseconds of a forward of the default size in full turns of all live workers; nil before any has measured.
+local function full_forward_ms()
+  local per_ms = 0
+  for _, speed in ipairs(measured()) do
+    per_ms = per_ms + speed.rows / (1000 * (speed.turn_seconds + speed.rows * speed.row_seconds))
+  end
+  return per_ms > 0 and 1 / per_ms or nil
 end
 
 -- Milliseconds of all workers' time that nothing with a deadline needs: the demand of what is due by any time must not
@@ -63,17 +85,16 @@ local function spare_ms(forward_ms)
   return least
 end
 
-local turn_ms, forward_ms, spare
+local forward_ms, spare
 -- Whether a job can go before the most urgent promise, due to start at `start`, and break none: also when it takes part
--- in full turns from its first step to its last.
+-- in full turns of its size from its first step to its last.
 local function leaves_promises_whole(id, start)
-  if not turn_ms then
-    turn_ms, forward_ms = full_turn()
-    spare = forward_ms and spare_ms(forward_ms)
-  end
+  forward_ms = forward_ms or full_forward_ms()
   if not forward_ms then return false end
-  local total, work = unpack(redis.call('HMGET', JOB .. id, 'total', 'work'))
-  if not total or math.min(spare, start - NOW) <= total * turn_ms then return false end
+  spare = spare or spare_ms(forward_ms)
+  local total, work, pixels = unpack(redis.call('HMGET', JOB .. id, 'total', 'work', 'pixels'))
+  if not total then return false end
+  if math.min(spare, start - NOW) <= total * full_turn_ms(tonumber(pixels)) then return false end
   spare = spare - work * forward_ms
   return true
 end

@@ -144,6 +144,22 @@ async def test_a_promise_without_time_goes_before_anybodys_turn(wide, make_job, 
     assert {claim.job.id for claim in worker().claim(2)} == light
 
 
+@pytest.mark.parametrize(
+    ("side", "measured", "first"),
+    [
+        (64, {}, True),  # four full turns of 100 ms, where the promise can wait for a second
+        (128, {}, False),  # of 340 ms, by the pixels
+        (128, {128 * 128: 0.02}, True),  # of 180 ms, as it was measured
+    ],
+)
+async def test_a_turn_takes_as_long_as_the_size_of_the_picture_makes_it(wide, make_job, worker, side, measured, first):
+    worker().publish_speed(msgspec.structs.replace(SPEED, pixels=64.0 * 64, sizes=measured))
+    await fill(wide, A, [make_job(deadline_s=1.2) for _ in range(2)])
+    worker().claim(1)
+    light = await fill(wide, B, [msgspec.structs.replace(make_job(), width=side, height=side)])
+    assert ({claim.job.id for claim in worker().claim(1)} == light) == first
+
+
 async def test_what_is_due_goes_before_promises_due_later(client, wide, make_job, worker):
     """So that a flood of promises, each without time, cannot starve who has none."""
     hasty = Settings(queue_limit=200, best_effort_slack_s=0.001)

@@ -56,12 +56,19 @@ async def quote(request: BudgetRequest, gateway: Gateway, owner: str = EVERYBODY
     Raises:
         PacerError: the request is wrong, or store_unavailable.
     """
-    # Planned once without the store, so that a wrong request is told so whatever state the store is in.
-    planned = Quoted(*_plan(request, gateway, None))
-    came = inflow_of(request, planned.plan.evaluations) if comes else None
-    load = await gateway.store.load(request.card.id, came, owner)
+    came = None
+    if comes:
+        # What has no deadline counts nothing. What has one is planned without the load first: what is wrong must not
+        # count as having come, and of fixed steps the forwards do.
+        counts = request.latency_s is not None
+        came = inflow_of(request, _plan(request, gateway, None)[0].evaluations if counts else 0)
+    try:
+        load = await gateway.store.load(request.card.id, came, owner)
+    except PacerError:
+        _plan(request, gateway, None)  # a wrong request is told so whatever state the store is in
+        raise
     if load is None:
-        return planned
+        return Quoted(*_plan(request, gateway, None))
     slack_s = gateway.settings.best_effort_slack_s
     forecast = Forecast.of(load, request.latency_s, owner, each=forwards(request.branch_scale), slack_s=slack_s)
     return Quoted(*_plan(request, gateway, forecast), load.promises)

@@ -7,6 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from pacer.control.planner import plan
+from pacer.jobs.messages import Plan
+from schedules.table import Table
 from tests.app.stand_in_worker import SLOW_PROMPT
 
 # The stand-in says that a guided step takes 25 ms, a reused one 15, and all else 5; the registry of these tests holds
@@ -88,6 +91,10 @@ def test_a_crowd_of_drawings_gets_fewer_evaluations_and_quotes_are_no_crowd(clie
     slow = client.post("/v1/jobs", json={"prompt": SLOW_PROMPT, "budget": {"steps": 20}}).json()["id"]
     quoted = [quote(client, **budget).json()["evaluations"] for _ in range(40)]
     assert quoted == [12] * 40
+    for _ in range(40):
+        wrong = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": {**budget, "evaluations": 1}})
+        assert wrong.status_code == 422
+    assert quote(client, **budget).json()["evaluations"] == 12, "what is wrong does not come"
     for _ in range(80):
         job = client.post("/v1/jobs", json={"prompt": "a red circle", "budget": budget}).json()["id"]
         client.delete(f"/v1/jobs/{job}")  # what is promised is gone, what came is known
@@ -95,3 +102,26 @@ def test_a_crowd_of_drawings_gets_fewer_evaluations_and_quotes_are_no_crowd(clie
     assert capped <= 8, "ten a second, the least that eighty are, leave each a tenth of a second: eight forwards"
     assert quote(client, latency_ms=9000, min_psnr_db=92).json()["steps"] == 6, "a floor is never degraded"
     client.delete(f"/v1/jobs/{slow}")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_plan_is_made_once_unless_the_request_is_counted(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[None] = []
+
+    def counting(*args: Any, **fields: Any) -> tuple[Plan, Table]:
+        made.append(None)
+        return plan(*args, **fields)
+
+    monkeypatch.setattr("app.intake.plan", counting)
+
+    def plans_of(path: str, **budget: int) -> int:
+        made.clear()
+        answer = client.post(path, json={"prompt": "a red circle", "budget": budget})
+        assert answer.is_success, answer.text
+        return len(made)
+
+    assert plans_of("/v1/plan", latency_ms=9000) == 1
+    assert plans_of("/v1/jobs", steps=4) == 1
+    assert plans_of("/v1/jobs", steps=4, latency_ms=9000) == 2

@@ -117,6 +117,7 @@ def test_without_a_store_it_lives_but_is_not_ready(settings: Settings, tmp_path:
             ready = pool.submit(client.get, "/readyz")
             submitted = pool.submit(client.post, "/v1/jobs", json={"prompt": "a red circle"})
             drawn = pool.submit(client.post, "/v1/images/generations", json={"prompt": "a red circle"})
+            contradicting = pool.submit(client.post, "/v1/plan", json={"budget": {"min_steps": 2, "evaluations": 1}})
             models, metrics = pool.submit(client.get, "/v1/models"), pool.submit(client.get, "/metrics")
             assert client.get("/healthz").status_code == 200
         for answer in (ready.result(), submitted.result()):
@@ -126,6 +127,7 @@ def test_without_a_store_it_lives_but_is_not_ready(settings: Settings, tmp_path:
         assert models.result().json()["data"][0]["live_workers"] is None
         assert (metrics.result().status_code, depths(metrics.result())) == (200, {})
         # What is wrong is wrong whatever state the store is in.
+        assert contradicting.result().status_code == 422
         assert client.post("/v1/jobs", json={"prompt": ""}).status_code == 422
         assert client.post("/v1/plan", json={"budget": {"steps": 1000}}).status_code == 422
 

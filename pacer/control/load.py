@@ -37,7 +37,8 @@ class Load:
         owed: of the forwards among them, those of jobs that wait and have no deadline, by owner.
         weights: shares of owners; 1 for who is not named.
         inflow: what comes in with a deadline, a second.
-        promises: jobs with a deadline that were ever taken in; what was planned on it is stale when there are more.
+        promises: times that there was more work with a deadline: of a job that was taken in, that a worker gave more
+            steps, or that is drawn again; what was planned on it is stale when there are more.
         own: of the work, what the owner that asks was promised; None where no other asks for deadlines.
     """
 

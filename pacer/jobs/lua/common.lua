@@ -62,7 +62,9 @@ local function add_work(sums, slot, more)
 end
 
 -- Sets how many forwards of the network a job still needs; WORK holds their sum by when they are due, and how many jobs
--- they are of. DUE holds the same of what was promised to one owner, where there may be others.
+-- they are of. DUE holds the same of what was promised to one owner, where there may be others. More work with a
+-- deadline is a promise more, of a new job, of one that a worker gave more steps, or of one that is drawn again: what was
+-- planned on a reading from before would promise the same time twice.
 local function set_left(id, left)
   local slot, before, owner = unpack(redis.call('HMGET', JOB .. id, 'slot', 'left', 'owner'))
   if not slot or not before then return end
@@ -70,6 +72,7 @@ local function set_left(id, left)
   redis.call('HSET', JOB .. id, 'left', left)
   local promised = slot:sub(1, 1) == 'd'
   local jobs, more = (promised and 'n' or 'm') .. slot:sub(2), (left > 0 and 1 or 0) - (before > 0 and 1 or 0)
+  if promised and left > before then redis.call('HINCRBY', CLOCK, 'promises', 1) end
   local all_sums = {WORK}
   if promised and owner and owner ~= EVERYBODY then all_sums[2] = DUE .. owner end
   for _, sums in ipairs(all_sums) do

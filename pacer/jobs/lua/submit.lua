@@ -42,7 +42,6 @@ for first = 6, #ARGV, FIELDS do
     'state', 'queued', 'step', 0, 'attempt', 0, 'fence', 0, 'score', score, 'submitted_ms', NOW,
     'deadline_ms', deadline ~= '' and NOW + deadline or '', 'slot', slot, 'work', work, 'left', 0,
     'owner', owner, 'cost', cost, 'pixels', pixels)
-  if deadline ~= '' then redis.call('HINCRBY', CLOCK, 'promises', 1) end
   set_left(id, work)
   if picture ~= '' then redis.call('HSET', JOB .. id, 'picture', picture) end
   enqueue(id, owner, score, deadline, work)

@@ -2,8 +2,8 @@
 -- ARGV: whose request it is ('' for a worker), then what comes now with a deadline: images, of these open ones, forwards
 -- of the others; nothing where none does
 -- Reply: {number alive, speeds, now, work, owed: owner and forwards in turn, what comes in a second, as ARGV,
--- how many jobs with a deadline were ever taken in, what of the work was promised to that owner (to a worker: all of it),
--- or false where nobody else asked for a deadline of late}.
+-- how many times there was more work with a deadline, what of the work was promised to that owner (to a worker: all of
+-- it), or false where nobody else asked for a deadline of late}.
 
 -- As inflow.py has them in seconds, for the simulation.
 local FADES_MS, FORGOTTEN, LEAST_MS = 8000, 3, 1000

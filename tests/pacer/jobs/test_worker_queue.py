@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as StoreConnectionError
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs.connection import connect
 from pacer.jobs.messages import Progress, WorkerSpeed
+from pacer.jobs.store import StaleLoadError
 from pacer.jobs.worker_queue import WorkerQueue
 from pacer.settings import Settings
 
@@ -344,6 +345,32 @@ async def test_a_job_goes_on_by_another_plan(store, make_job, worker, timings):
     assert queue.finish(longer, b"image", timings)
     assert (await store.status(job.id)).plan.replanned == (4, 1)
     assert await left(store) == 0
+
+
+async def test_more_work_of_a_promise_makes_readings_stale(store, make_job, worker):
+    queue = worker()
+    queue.publish_speed(WorkerSpeed(0.0, 0.1, 0.0, 0.0, 8))
+    await store.submit([make_job(steps=4, deadline_s=9.0)], predicted_s=None)
+    [claim] = queue.claim(1)
+
+    async def is_stale_after(change):
+        read = (await store.load("shapes-64")).promises
+        change()
+        return (await store.load("shapes-64")).promises > read
+
+    longer, shorter = (replanned(claim, make_job, steps=steps, done=0) for steps in (10, 5))
+    read = (await store.load("shapes-64")).promises
+    assert queue.replan(longer)
+    with pytest.raises(StaleLoadError):
+        await store.submit([make_job(deadline_s=9.0)], predicted_s=None, promises=read)
+    assert not await is_stale_after(lambda: queue.replan(longer)), "the same call again"
+    assert not await is_stale_after(lambda: queue.replan(shorter))
+    assert not await is_stale_after(lambda: queue.beat([progress(claim, 3)]))
+    assert await is_stale_after(lambda: queue.release([claim])), "three of its steps are to be made again"
+    await store.submit([make_job()], predicted_s=None)
+    [patient] = [each for each in queue.claim(2) if each.job.deadline_s is None]
+    queue.beat([progress(patient, 3)])
+    assert not await is_stale_after(lambda: queue.release([patient])), "nothing was promised to it"
 
 
 async def test_who_draws_it_again_draws_what_was_planned_last(store, make_job, worker, lapse):

@@ -5,7 +5,7 @@
 # make bench-soak    memory over ten thousand requests, a tenth of them cancelled
 # make bench-engine  what a turn of the engine costs outside the network call; BENCH_ARGS=... adds options
 # make bench-memory  the most memory that the engine takes against the stock pipeline; BENCH_ARGS=... adds options
-# make bench-budget  budgets against fixed steps under load, about a quarter of an hour; BENCH_ARGS=... adds options
+# make bench-budget  budgets against fixed steps under load, about twenty minutes; BENCH_ARGS=... adds options
 # make bench-serving Pacer against other servers under load, about an hour; BENCH_ARGS=... adds options
 # make format   lay out the code as `make check` wants it
 # make install  only the virtual environment

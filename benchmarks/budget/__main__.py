@@ -1,6 +1,6 @@
 """Budgets under load: fixed steps against requests that leave their steps open, on the same server.
 
-    python -m benchmarks.budget [--loads 0.5,1,1.5,2,3] [--seconds 30] [--judged 96] [--json FILE]
+    python -m benchmarks.budget [--loads 0.5,1,1.5,2,3] [--seconds 30] [--judged 400] [--json FILE]
 
 docs/benchmarks.md tells what is compared and how to read it.
 """
@@ -37,7 +37,9 @@ def main() -> int:
         "seconds": asked.seconds,
         "seed": asked.seed,
     }
-    wanted = Wanted(asked.loads, asked.seconds, asked.seed, asked.judged, asked.threads, asked.json)
+    wanted = Wanted(
+        asked.loads, asked.seconds, asked.seed, asked.judged, asked.others, asked.threads, asked.json
+    )  # fmt: skip
     try:
         results = Sweep(wanted, meta, console).run()
     except (ServerError, ValueError) as error:
@@ -57,10 +59,19 @@ def _arguments() -> argparse.ArgumentParser:
                         help="in what the server draws of fixed steps a second")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--judged", type=int, default=96, help="delivered pictures compared with the teacher's")
+    parser.add_argument("--judged", type=_count, default=400, help="wishes with a floor whose pictures, at every load, "
+                        "are compared with the teacher's of 100 steps: about a second each")  # fmt: skip
+    parser.add_argument("--others", type=_count, default=48, help="the same of wishes without a floor")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/budget.json")
     return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, is {count}")
+    return count
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.budget.asking import ROUTE, Answer, body
+from benchmarks.budget.wishes import Wish
 from workers.shapes.recognise import read
 from workers.shapes.score import passes
 
@@ -21,57 +23,108 @@ _TEACHER = {"schedule": "uniform", "solver": "euler"}
 _TEACHER_STEPS = 100
 _AT_ONCE = 8
 _SAME_DB = 99.0  # of equal pictures
+_NO_FLOOR = "none"
 
 
-def judge(url: str, guidance_scale: float, delivered: Sequence[Answer]) -> dict[str, Any]:
-    """What was delivered, by floor: task score and PSNR measured, and by how many pictures the floor was missed.
+def picked(delivered: Mapping[float, Sequence[Answer]], floored: int, others: int) -> list[tuple[float, Answer]]:
+    """Pictures to judge, each with its load: those of some wishes, at every load at which they were delivered.
 
-    A floor of PSNR is missed by each picture below it, one of the task score, which only many pictures have, by all
-    of them together.
+    Wishes are the same at every load, and the teacher draws each once: so it is they that are counted. They are taken
+    evenly over the order in which they came.
+
+    Args:
+        delivered: by load.
+        floored: most wishes with a floor.
+        others: most wishes without one.
+    """
+    kept: set[int] = set()
+    for has_floor, most in ((True, floored), (False, others)):
+        answers = (one for each in delivered.values() for one in each)
+        seeds = sorted({one.wish.seed for one in answers if (one.wish.floor is not None) == has_floor})
+        kept |= {seeds[i * len(seeds) // most] for i in range(most)} if len(seeds) > most else set(seeds)
+    return [(load, one) for load, answers in delivered.items() for one in answers if one.wish.seed in kept]
+
+
+def judge(
+    url: str, guidance_scale: float, delivered: Mapping[float, Sequence[Answer]], *, floored: int, others: int
+) -> dict[str, Any] | None:
+    """What was delivered against the teacher's pictures, see `summed`; None where there is nothing to judge.
 
     Args:
         url: of a server that draws the teacher's pictures.
         guidance_scale: of all.
-        delivered: the pictures, each with its wish.
+        delivered: the pictures by load, each with its wish.
+        floored: most wishes with a floor that are judged.
+        others: most wishes without one.
     """
+    pictures = picked(delivered, floored, others)
+    if not pictures:
+        return None
+    wishes = {one.wish.seed: one.wish for _, one in pictures}
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        teachers = list(threads.map(lambda one: _teacher(url, guidance_scale, one), delivered))
-    rows = [_row(one, teacher) for one, teacher in zip(delivered, teachers, strict=True)]
+        drawn = threads.map(lambda wish: _teacher(url, guidance_scale, wish), wishes.values())
+        teachers = dict(zip(wishes, drawn, strict=True))
+    rows = [_row(load, one, teachers[one.wish.seed]) for load, one in pictures]
+    counts = Counter(_floor_of(one.wish) for answers in delivered.values() for one in answers)
+    return {"wishes": len(wishes), **summed(rows, counts)}
+
+
+def summed(rows: Sequence[dict[str, Any]], delivered: Mapping[str, int]) -> dict[str, Any]:
+    """By floor: task score and PSNR measured, and by how many pictures the floor was missed.
+
+    A floor of PSNR is missed by each picture below it, one of the task score, which only many pictures have, by all
+    of them together. Means over all floors count each as often as it was delivered, however many of it were judged.
+
+    Args:
+        rows: of pictures: floor, load, PSNR, whether picture and teacher passed their task.
+        delivered: how many there were by floor, those that were not judged included.
+    """
     by_floor = [
-        _floor(name, [row for row in rows if row["floor"] == name]) for name in sorted({r["floor"] for r in rows})
+        _floor([row for row in rows if row["floor"] == name], delivered[name])
+        for name in sorted({row["floor"] for row in rows})
     ]
     floored = [row for row in by_floor if row["missed"] is not None]
-    total = sum(row["pictures"] for row in floored)
-    missed = sum(row["missed"] for row in floored)
+    total, missed = (sum(row[name] for row in floored) for name in ("pictures", "missed"))
+    weights = [delivered[row["floor"]] / sum(other["floor"] == row["floor"] for other in rows) for row in rows]
     return {
         "pictures": len(rows),
-        "task_share_of_teacher": _share(rows),
-        "psnr_db": float(np.mean([row["psnr_db"] for row in rows])),
+        "floored": total,
+        "floored_delivered": sum(row["delivered"] for row in floored),
+        "floored_by_load": dict(Counter(f"{row['load']:g}" for row in rows if row["floor"] != _NO_FLOOR)),
+        "task_share_of_teacher": _share(rows, weights),
+        "psnr_db": float(np.average([row["psnr_db"] for row in rows], weights=weights)),
         "floors": by_floor,
+        "floors_missed": missed,
         "floors_missed_share": missed / total if total else None,
     }
 
 
-def _teacher(url: str, guidance_scale: float, one: Answer) -> NDArray[np.uint8]:
-    asked = body(one.wish, guidance_scale, {"steps": _TEACHER_STEPS}, **_TEACHER, response_format="b64_json")
+def _teacher(url: str, guidance_scale: float, wish: Wish) -> NDArray[np.uint8]:
+    asked = body(wish, guidance_scale, {"steps": _TEACHER_STEPS}, **_TEACHER, response_format="b64_json")
     answer = httpx2.post(f"{url}{ROUTE}", json=asked, timeout=600.0)
     answer.raise_for_status()
     return _pixels(base64.b64decode(answer.json()["data"][0]["b64_json"]))
 
 
-def _row(one: Answer, teacher: NDArray[np.uint8]) -> dict[str, Any]:
+def _row(load: float, one: Answer, teacher: NDArray[np.uint8]) -> dict[str, Any]:
     own = _pixels(one.picture)
     error = float(np.mean((own.astype(np.float64) - teacher) ** 2))
-    floor = "none" if one.wish.floor is None else f"{one.wish.floor[0]} {one.wish.floor[1]:g}"
     return {
-        "floor": floor,
+        "floor": _floor_of(one.wish),
+        "load": load,
         "psnr_db": 10 * np.log10(255**2 / error) if error else _SAME_DB,
         "own": passes(one.wish.task, one.wish.prompt, read(own)),
         "teacher": passes(one.wish.task, one.wish.prompt, read(teacher)),
     }
 
 
-def _floor(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _floor_of(wish: Wish) -> str:
+    return _NO_FLOOR if wish.floor is None else f"{wish.floor[0]} {wish.floor[1]:g}"
+
+
+def _floor(rows: Sequence[dict[str, Any]], delivered: int) -> dict[str, Any]:
+    """One floor's rows, at least one."""
+    name: str = rows[0]["floor"]
     share, psnr_db = _share(rows), float(np.mean([row["psnr_db"] for row in rows]))
     field, _, least = name.partition(" ")
     missed = None
@@ -79,12 +132,18 @@ def _floor(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         missed = sum(bool(row["psnr_db"] < float(least)) for row in rows)
     elif field == "min_quality":
         missed = 0 if share >= float(least) else len(rows)
-    return {"floor": name, "pictures": len(rows), "task_share_of_teacher": share, "psnr_db": psnr_db, "missed": missed}
+    return {
+        "floor": name, "delivered": delivered, "pictures": len(rows), "task_share_of_teacher": share,
+        "psnr_db": psnr_db, "missed": missed,
+    }  # fmt: skip
 
 
-def _share(rows: Sequence[dict[str, Any]]) -> float:
-    share: float = sum(row["own"] for row in rows) / max(1, sum(row["teacher"] for row in rows))
-    return share
+def _share(rows: Sequence[dict[str, Any]], weights: Sequence[float] | None = None) -> float:
+    counts = [1.0] * len(rows) if weights is None else weights
+    own, teacher = (
+        float(sum(count * row[name] for count, row in zip(counts, rows, strict=True))) for name in ("own", "teacher")
+    )
+    return own / teacher if teacher else own
 
 
 def _pixels(file: bytes) -> NDArray[np.uint8]:

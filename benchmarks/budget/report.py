@@ -44,9 +44,10 @@ def print_report(results: Mapping[str, Any], console: Console) -> None:
         )  # fmt: skip
     console.print(table)
     for floor in (results["judged"] or {}).get("floors", []):
+        missed = "" if floor["missed"] is None else f", missed by {floor['missed']}"
         console.print(
-            f"floor {floor['floor']}: {floor['pictures']} pictures, task score {floor['task_share_of_teacher']:.3f} of "
-            f"the teacher's, {floor['psnr_db']:.1f} dB"
+            f"floor {floor['floor']}: {floor['pictures']} of {floor['delivered']} pictures, task score "
+            f"{floor['task_share_of_teacher']:.3f} of the teacher's, {floor['psnr_db']:.1f} dB{missed}"
         )
     bars = Table(title="bars")
     for column in ("figure", "measured", "bar", ""):

@@ -46,7 +46,8 @@ class Wanted:
         loads: in what the server draws of fixed steps a second.
         seconds: of each load.
         seed: of wishes and pictures.
-        judged: delivered pictures that are compared with the teacher's.
+        judged: most wishes with a floor whose pictures are compared with the teacher's.
+        others: the same of wishes without one.
         threads: of torch.
         path: of the JSON, written after each row.
     """
@@ -55,6 +56,7 @@ class Wanted:
     seconds: float
     seed: int
     judged: int
+    others: int
     threads: int
     path: Path
 
@@ -141,14 +143,13 @@ class Sweep:
             list(threads.map(lambda wish: self._ask(served, wish), fresh))
 
     def _judge(self) -> None:
-        """The pictures of the highest load at which budgets were measured, evenly over time."""
-        delivered = self._delivered.get(max(self._wanted.loads), [])
-        if not delivered or not self._wanted.judged:
+        """What was delivered under budgets, at every load."""
+        wanted = self._wanted
+        if not any(self._delivered.values()) or not wanted.judged + wanted.others:
             return
-        every = max(1, len(delivered) // self._wanted.judged)
         with self._served(WAYS[0]) as served:
             self._results["judged"] = judge(
-                served.url, self._card.guidance_scale, delivered[::every][: self._wanted.judged]
+                served.url, self._card.guidance_scale, self._delivered, floored=wanted.judged, others=wanted.others
             )
         self._write()
 

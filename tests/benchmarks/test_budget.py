@@ -10,6 +10,7 @@ import pytest
 from benchmarks.budget.asking import Answer
 from benchmarks.budget.bars import BUDGET, SLACK, bars_of
 from benchmarks.budget.figures import figures_of
+from benchmarks.budget.judged import picked, summed
 from benchmarks.budget.wishes import DEADLINES, FLOORS, Wish, make_wishes
 
 ROOT = Path(__file__).parents[2]
@@ -71,15 +72,57 @@ def test_the_bars_compare_the_ways_at_equal_load() -> None:
     assert bars["goodput beyond its peak, of the peak"]["measured"] == pytest.approx(2.8 / 3.0)
 
 
+def test_floored_wishes_are_judged_at_every_load_and_drawn_by_the_teacher_once() -> None:
+    wishes = make_wishes(5.0, 60.0, 1, 1.0)
+    delivered = {0.5: [answer(one, 0.5) for one in wishes[:50]], 2.0: [answer(one, 0.5) for one in wishes[10:200]]}
+    floored = [one.seed for one in wishes[:200] if one.floor is not None]
+    every = picked(delivered, len(floored), 0)
+    assert {one.wish.seed for _, one in every} == set(floored)
+    assert len(every) == sum(one.wish.floor is not None for each in delivered.values() for one in each) > len(floored)
+    some = picked(delivered, 10, 3)
+    kept = sorted({one.wish.seed for _, one in some if one.wish.floor is not None})
+    assert len(kept) == 10
+    assert kept[-1] > floored[len(floored) * 3 // 4], "evenly over all that came"
+    assert len({one.wish.seed for _, one in some if one.wish.floor is None}) == 3
+    assert not picked(delivered, 0, 0)
+
+
+def judged(floor: str, psnr_db: float, *, own: bool = True, load: float = 1.0) -> dict[str, object]:
+    return {"floor": floor, "load": load, "psnr_db": psnr_db, "own": own, "teacher": True}
+
+
+def test_floors_of_psnr_are_missed_one_by_one_and_those_of_task_scores_together() -> None:
+    rows = [
+        *(judged("min_psnr_db 40", psnr_db, load=0.5) for psnr_db in (39.0, 41.0, 50.0)),
+        *(judged("min_quality 0.9", 30.0, own=passed) for passed in (True, True, True, False)),
+        judged("none", 20.0),
+    ]
+    found = summed(rows, {"min_psnr_db 40": 6, "min_quality 0.9": 4, "none": 10})
+    assert {row["floor"]: row["missed"] for row in found["floors"]} == {
+        "min_psnr_db 40": 1, "min_quality 0.9": 4, "none": None,
+    }  # fmt: skip
+    assert (found["floors_missed"], found["floors_missed_share"]) == (5, pytest.approx(5 / 7))
+    assert (found["pictures"], found["floored"], found["floored_delivered"]) == (8, 7, 10)
+    assert found["floored_by_load"] == {"0.5": 3, "1": 4}
+    assert found["psnr_db"] == pytest.approx((6 * 130 / 3 + 4 * 30 + 10 * 20) / 20), "as often as it was delivered"
+    assert found["task_share_of_teacher"] == pytest.approx(19 / 20)
+
+
 def test_the_real_thing_measures_every_way(tmp_path: Path) -> None:
     file = tmp_path / "budget.json"
     command = [sys.executable, "-m", "benchmarks.budget", "--loads", "1", "--seconds", "6", "--judged", "2"]
     done = subprocess.run(
-        [*command, "--json", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        [*command, "--others", "1", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(file.read_text())
     assert len(results["rows"]) == 3
     assert all(row["arrivals"] for row in results["rows"])
-    assert results["judged"]["pictures"] >= 1
+    assert 1 <= results["judged"]["wishes"] <= 3
+    assert results["judged"]["pictures"] >= results["judged"]["floored"]
     assert file.with_suffix(".svg").exists()

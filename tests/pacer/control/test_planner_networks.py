@@ -13,7 +13,7 @@ from pacer.models import ModelCard
 from schedules.artefact import Schedule, SmallerNetwork, StoredTable
 from schedules.compile import compile_table
 from schedules.registry import Registry
-from tests.pacer.control.test_planner import CARD, FORECAST, ask, entry, schedule
+from tests.pacer.control.asking import CARD, FORECAST, ask, entry, schedule
 
 HALF = SmallerNetwork(weights_sha256="1" * 64, cost=0.25)
 

@@ -125,6 +125,11 @@ class Settings(BaseSettings):
     compile: bool = Field(
         default=False, description="Whether workers compile the network: faster, after a minute or two at their start."
     )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="Whether workers record the compiled network's calls as CUDA graphs and replay them, in batches "
+        "filled up to 1, 2, 4, 8, ... rows; needs PACER_COMPILE and a GPU.",
+    )
     weights: Literal["plain", "float8"] = Field(
         default="plain",
         description="How workers keep the network's weights: float8 takes half of bfloat16's memory, and is another "

@@ -54,8 +54,7 @@ class Engine:
         slots: most requests held at once.
         max_rows: most rows of one network call, where there is memory for them.
         best_effort_slack_s: slack given to jobs without a deadline.
-        last_attempt: from which attempt on, at least the second, a job steps alone: if it is the one that brings its
-            workers down, it takes no other with it.
+        last_attempt: from which attempt on, at least the second, a job steps alone, lest it bring others down too.
         policy: which requests step first when not all fit into one batch.
         aging_s: seconds after which a request no longer waits for the policy's favour.
         batch_invariant: whether a picture's bits must not depend on what else is in the batch.
@@ -65,6 +64,7 @@ class Engine:
         longest: most evaluations of an image that memory is set aside for.
         loras: those that jobs may name; none by default.
         smaller: the model with another network in place of its own, by the name that rows of a schedule have for it.
+        bucketed: whether calls are recorded by their number of rows, and batches are filled up to one of a few.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.
 
@@ -89,6 +89,7 @@ class Engine:
         longest: int = 100,
         loras: Loras | None = None,
         smaller: Mapping[str, Family] | None = None,
+        bucketed: bool = False,
     ) -> None:
         self._networks = Networks(
             family,
@@ -97,6 +98,7 @@ class Engine:
             invariant=batch_invariant,
             on_out_of_memory=on_out_of_memory,
             histories=Histories(slots, longest + 1),
+            bucketed=bucketed,
         )
         self._on_out_of_memory = on_out_of_memory
         self._family = self._networks.own

@@ -19,20 +19,24 @@ class Keeping:
 
     Attributes:
         compiled: whether its network is compiled, for batches of any size; takes a minute or two at a worker's start.
+        graphs: whether calls of the compiled network are recorded and replayed as CUDA graphs, one for each shape.
         float8: whether the network's weights are kept as float8 (e4m3) and widened for each use.
         offloaded: whether weights stay in the host's memory and come to the device layer by layer.
 
     Raises:
-        ValueError: compiled and one of the others.
+        ValueError: compiled and one of the last two, or graphs of what is not compiled.
     """
 
     compiled: bool = False
+    graphs: bool = False
     float8: bool = False
     offloaded: bool = False
 
     def __post_init__(self) -> None:
         if self.compiled and (self.float8 or self.offloaded):
             raise ValueError("PACER_COMPILE goes neither with PACER_WEIGHTS=float8 nor with PACER_OFFLOAD")
+        if self.graphs and not self.compiled:
+            raise ValueError("PACER_CUDA_GRAPHS records a compiled network: set PACER_COMPILE=1 as well")
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -41,13 +45,22 @@ class Keeping:
         Raises:
             ValueError: wishes that do not go together.
         """
-        made = cls(settings.compile, settings.weights == "float8", settings.offload)
+        made = cls(settings.compile, settings.cuda_graphs, settings.weights == "float8", settings.offload)
         if settings.lora_dir is not None and made != cls():
             raise ValueError(
                 "PACER_LORA_DIR goes with none of PACER_COMPILE, PACER_WEIGHTS=float8 and PACER_OFFLOAD: a LoRA would "
                 "change layers that they have prepared"
             )
         return made
+
+    def require(self, device: torch.device) -> None:
+        """Make sure that a model can be kept so there.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        if self.graphs and device.type != "cuda":
+            raise ValueError(f"PACER_CUDA_GRAPHS needs a GPU, and this worker computes on the {device}; leave it out")
 
     def place(self, pipeline: DiffusionPipeline, device: torch.device) -> DiffusionPipeline:
         """Bring a pipeline to its device, or leave it where it is until it is needed there."""
@@ -72,7 +85,8 @@ class Keeping:
             network.to(device)
         if self.compiled:
             # One graph for a single row, another for any number: what is in a batch changes at every turn.
-            network.compile(dynamic=True)
+            # A recording holds for one shape, so that batches are filled up where there are any (`buckets.py`).
+            network.compile(dynamic=True, mode="reduce-overhead" if self.graphs else None)
 
 
 def denoiser_name(pipeline: DiffusionPipeline) -> str:

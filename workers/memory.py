@@ -145,9 +145,14 @@ class BoundedFamily:
             tuple(x.shape[1:]),
             self._most_rows,
             len(x),
-            lambda s: self._family.denoise(x[s], t[s], conditioning[s]),
+            lambda s: self._call(x[s], t[s], conditioning[s]),
         )
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _call(
+        self, x: Float32[Tensor, "rows *latent"], t: Float32[Tensor, "rows"], conditioning: Sequence[Conditioning]
+    ) -> Float32[Tensor, "rows *latent"]:
+        return self._family.denoise(x, t, conditioning)
 
     def combine(
         self,

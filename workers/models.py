@@ -98,8 +98,10 @@ def load(
     Raises:
         ModelError: there is no such model, its family is unknown, or its weights are pickled, missing or unfit.
         CardError: it has no card and none can be derived, or it has a malformed one.
+        ValueError: it cannot be kept so on this device.
     """
-    device = device or choose_device("auto")
+    device, keeping = device or choose_device("auto"), keeping or Keeping()
+    keeping.require(device)
     folder = find_folder(name)
     card = load_card(name, cards)
     stock, entry = _family_of(folder)
@@ -109,7 +111,7 @@ def load(
     dtype = dtype or choose_dtype(card.dtype or "auto") or (torch.float32 if small else torch.bfloat16)
     try:
         pipeline = _stock_pipeline(stock, entry, folder, dtype, variant)
-        keeping, adapter = keeping or Keeping(), entry.load_adapter()
+        adapter = entry.load_adapter()
         smaller = {name: _with(pipeline, name, folder) for name in smaller_networks(folder)}
         for other in smaller.values():
             keeping.place_network(denoiser(other), device)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schedules.table import OWN, Table, TableError
+from workers.buckets import BucketedFamily, require_one_length
 from workers.caching_hooks import refuse_caching_hooks
 from workers.families.base import Conditioning, Family
 from workers.invariance import InvariantFamily
@@ -34,6 +35,7 @@ class Networks:
         invariant: whether a row's bits must not depend on what else is in the batch.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
         histories: what must fit into memory beside the calls; none by default.
+        bucketed: whether calls are recorded by their number of rows, and batches are filled up to one of a few.
 
     Raises:
         CachingHookError: one of the networks reuses activations between calls.
@@ -48,13 +50,14 @@ class Networks:
         invariant: bool = False,
         on_out_of_memory: Callable[[Stage], None] = lambda _stage: None,
         histories: Histories = NO_HISTORIES,
+        bucketed: bool = False,
     ) -> None:
         families = {OWN: own, **(smaller or {})}
         for family in families.values():
             refuse_caching_hooks(family)
-        bounded = {
-            name: BoundedFamily(family, max_rows, on_out_of_memory, histories) for name, family in families.items()
-        }
+        kind = BucketedFamily if bucketed else BoundedFamily
+        bounded = {name: kind(family, max_rows, on_out_of_memory, histories) for name, family in families.items()}
+        self._bucketed = bucketed
         self._bounded = tuple(bounded.values())
         self._families = tuple(InvariantFamily(each) if invariant else each for each in self._bounded)
         self._places = {name: place for place, name in enumerate(bounded)}
@@ -95,16 +98,22 @@ class Networks:
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing, so that the first requests do not pay for what libraries set up on first use.
 
-        A compiler looks at a single row apart from any other number of them.
+        A compiler looks at a single row apart from any other number of them; a recorder at each, in the second call.
+
+        Raises:
+            ValueError: calls are recorded, and this model's texts are of different lengths.
         """
+        if self._bucketed:
+            require_one_length(self.own)
         (text,) = self.own.encode([""])
         shape = self.own.latent_shape(width, height)
         self.prepare(shape, [text], self._places)
-        for rows in (1, 2):
-            latents = torch.zeros(rows, *shape, device=self.own.device)
-            for family in self._families:
+        for family in self._families:
+            recorded = family.sizes(shape) if isinstance(family, BucketedFamily) else (1,)
+            for rows in (*recorded, *recorded) if self._bucketed else (1, 2):
+                latents = torch.zeros(rows, *shape, device=self.own.device)
                 family.denoise(latents, torch.ones(rows, device=latents.device), [text] * rows)
-        self.own.decode(latents[:1])
+        self.own.decode(torch.zeros(1, *shape, device=self.own.device))
         self._idle_input = (shape, text)
 
     @property

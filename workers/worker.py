@@ -288,4 +288,5 @@ def _engine(
         longest=settings.max_steps,
         loras=loras,
         smaller=smaller,
+        bucketed=settings.cuda_graphs,
     )

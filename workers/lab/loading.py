@@ -52,9 +52,9 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     if settings.compile:
         _keep_buffers()
     require_teacher(load_card(name, settings.cards_dir))
-    loaded = load(
-        name, choose_device(settings.device), choose_dtype(settings.dtype), Keeping.of(settings), settings.cards_dir
-    )
+    # A search keeps outputs and goes back through them; a graph that is replayed writes over its own.
+    keeping = replace(Keeping.of(settings), graphs=False)
+    loaded = load(name, choose_device(settings.device), choose_dtype(settings.dtype), keeping, settings.cards_dir)
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 

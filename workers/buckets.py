@@ -9,10 +9,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from workers.conditioning import signature
-from workers.families.base import Conditioning, Family
+from workers.families.base import Conditioning
 from workers.memory import BoundedFamily, Shape
-
-_LONGER = "a longer text, of so many words that any tokenizer has more tokens for it than for none"
 
 
 class BucketedFamily(BoundedFamily):
@@ -44,13 +42,16 @@ class BucketedFamily(BoundedFamily):
         return super()._call(x, t, conditioning).clone()
 
 
-def require_one_length(family: Family) -> None:
+def require_one_length(texts: Sequence[Conditioning]) -> None:
     """Make sure that the shapes of a network's inputs do not depend on prompts, or each length would be recorded.
+
+    Args:
+        texts: of a short and of a long prompt.
 
     Raises:
         ValueError: they do.
     """
-    if len({signature(text) for text in family.encode(["", _LONGER])}) > 1:
+    if len({signature(text) for text in texts}) > 1:
         raise ValueError(
             "PACER_CUDA_GRAPHS does not go with this model: its texts are as long as their prompts, and a graph would "
             "be recorded for each length; leave it out"

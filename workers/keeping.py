@@ -11,6 +11,9 @@ from diffusers import DiffusionPipeline, ModelMixin
 from pacer.settings import Settings
 
 _DENOISERS = ("transformer", "unet")
+_LISTED = ("QwenImageTransformer2DModel", "ZImageTransformer2DModel")
+"""Networks that take lists with an item for each row: whole, they would be compiled anew for each number of rows,
+and for different lengths of texts. Their blocks take tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,10 @@ class Keeping:
         else:
             network.to(device)
         if self.compiled:
-            # One graph for a single row, another for any number: what is in a batch changes at every turn.
-            # A recording holds for one shape, so that batches are filled up where there are any (`buckets.py`).
-            network.compile(dynamic=True, mode="reduce-overhead" if self.graphs else None)
+            # One graph for a single row, another for any number: what is in a batch changes at every turn. A recording
+            # holds for one number, so that batches are filled up where there are any (`buckets.py`).
+            compile_part = network.compile_repeated_blocks if type(network).__name__ in _LISTED else network.compile
+            compile_part(dynamic=True, mode="reduce-overhead" if self.graphs else None)
 
 
 def denoiser_name(pipeline: DiffusionPipeline) -> str:

@@ -7,7 +7,7 @@ makes one call for each that it needs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,10 +18,14 @@ from torch import Tensor
 from schedules.table import OWN, Table, TableError
 from workers.buckets import BucketedFamily, require_one_length
 from workers.caching_hooks import refuse_caching_hooks
+from workers.conditioning import signature
 from workers.families.base import Conditioning, Family
 from workers.invariance import InvariantFamily
 from workers.memory import BoundedFamily, Shape, Stage
 from workers.slots import NO_HISTORIES, Histories
+
+_LONG = " ".join("0" * 64)
+"""A prompt of more tokens than one of nothing, whatever the tokenizer."""
 
 
 class Networks:
@@ -98,23 +102,33 @@ class Networks:
     def warm_up(self, width: int, height: int) -> None:
         """Draw nothing, so that the first requests do not pay for what libraries set up on first use.
 
-        A compiler looks at a single row apart from any other number of them; a recorder at each, in the second call.
+        A compiler looks at a single row apart from any other number of them, and at texts of different lengths apart
+        from those of one; a recorder looks at each number, in the second call.
 
         Raises:
             ValueError: calls are recorded, and this model's texts are of different lengths.
         """
+        texts = self.own.encode(["", _LONG])
         if self._bucketed:
-            require_one_length(self.own)
-        (text,) = self.own.encode([""])
+            require_one_length(texts)
         shape = self.own.latent_shape(width, height)
-        self.prepare(shape, [text], self._places)
+        self.prepare(shape, texts[:1], self._places)
         for family in self._families:
-            recorded = family.sizes(shape) if isinstance(family, BucketedFamily) else (1,)
-            for rows in (*recorded, *recorded) if self._bucketed else (1, 2):
-                latents = torch.zeros(rows, *shape, device=self.own.device)
-                family.denoise(latents, torch.ones(rows, device=latents.device), [text] * rows)
+            for call in self._first_calls(family, shape, texts):
+                latents = torch.zeros(len(call), *shape, device=self.own.device)
+                family.denoise(latents, torch.ones(len(call), device=latents.device), call)
         self.own.decode(torch.zeros(1, *shape, device=self.own.device))
-        self._idle_input = (shape, text)
+        self._idle_input = (shape, texts[0])
+
+    def _first_calls(
+        self, family: Family, shape: Shape, texts: Sequence[Conditioning]
+    ) -> Iterator[Sequence[Conditioning]]:
+        short, long = texts
+        recorded = family.sizes(shape) if isinstance(family, BucketedFamily) else (1,)
+        for rows in (*recorded, *recorded) if self._bucketed else (1, 2):
+            yield [short] * rows
+        if signature(short) != signature(long):
+            yield from ([long], [short, long])
 
     @property
     def is_warm(self) -> bool:

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.hooks import HookRegistry
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -15,10 +17,14 @@ from torch import Tensor, nn
 from pacer.models import CARD_NAME, CardError, Dtype, as_kept, served
 from pacer.models import load as load_card
 from pacer.settings import Settings
+from tests.workers.families import tiny_qwen_image, tiny_z_image
 from workers.caching_hooks import refuse_caching_hooks
 from workers.families.base import Family
+from workers.families.qwen_image import QwenImageFamily
+from workers.families.z_image import ZImageFamily
 from workers.keeping import Keeping, denoiser
 from workers.models import choose_dtype, load
+from workers.networks import Networks
 from workers.shapes.architecture import build_pipeline, build_transformer
 
 CPU = torch.device("cpu")
@@ -80,6 +86,36 @@ def test_a_compiled_network_draws_the_same_for_any_number_of_rows(tmp_path: Path
     difference, graphs = ended.stdout.split()
     assert 0 < float(difference) < 1e-4
     assert int(graphs) == 1, "one for any number of rows"
+
+
+@pytest.mark.parametrize(
+    ("build", "adapter"), [(tiny_qwen_image.build, QwenImageFamily), (tiny_z_image.build, ZImageFamily)]
+)
+def test_nothing_is_compiled_after_the_start_for_texts_as_long_as_their_prompts(
+    build: Callable[[], DiffusionPipeline],
+    adapter: Callable[[DiffusionPipeline], Family],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Looked through by torch's compiler, and then run as it is, for there may be no g++."""
+    whole = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **how: whole(module, **how, backend="eager"))
+    torch._dynamo.reset()
+    counted = torch._dynamo.utils.counters["stats"]
+    torch.manual_seed(0)
+    pipeline = build()
+    family = adapter(pipeline)
+    texts = family.encode(["a red circle", "", "a red circle above the blue square " * 5, "a dog"])
+    x = torch.randn(4, *family.latent_shape(64, 48), generator=torch.Generator().manual_seed(0))
+    plain = family.denoise(x, torch.linspace(900, 100, 4), texts)
+    Keeping(compiled=True).place_network(pipeline.transformer, CPU)
+    before = counted["unique_graphs"]
+    Networks(family, max_rows=8).warm_up(64, 48)
+    at_start = counted["unique_graphs"]
+    assert at_start > before
+    for rows in (1, 2, 3, 4):
+        compiled = family.denoise(x[:rows], torch.linspace(900, 100, 4)[:rows], texts[:rows])
+    torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-5)
+    assert counted["unique_graphs"] == at_start
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SHAPE = (2, 3, 3)
 
 
 class Field:
-    """A family whose network is a formula: its text is a number, nan overflows."""
+    """A family whose network is a formula: its text is a prompt's first word, a number; nan overflows."""
 
     device = torch.device("cpu")
 
@@ -33,7 +33,7 @@ class Field:
         return SHAPE
 
     def encode(self, prompts: Sequence[str], *, negative: bool = False) -> list[Conditioning]:
-        return [float(prompt or 0) for prompt in prompts]
+        return [float((prompt.split() or [0])[0]) for prompt in prompts]
 
     def denoise(self, x: Tensor, t: Tensor, conditioning: Sequence[Conditioning]) -> Tensor:
         self.rows.append(len(x))

@@ -34,6 +34,7 @@ class _Habits:
         packing: latent rows and columns that one token stands for, beyond the network's own patch_size.
         sample_size: latent rows and columns of its native picture, where the network's configuration has none.
         shift: of its flow at the native size and 10 steps, where the pipeline has a formula of its own for it.
+        loras: whether it has a loader for them.
     """
 
     guidance_scale: float
@@ -41,6 +42,7 @@ class _Habits:
     packing: int = 1
     sample_size: int = 128
     shift: float | None = None
+    loras: bool = True
 
 
 _HABITS: Mapping[str, _Habits] = MappingProxyType(
@@ -49,7 +51,7 @@ _HABITS: Mapping[str, _Habits] = MappingProxyType(
         "LatentConsistencyModelPipeline": _Habits(8.5, "unet", sample_size=64),
         "StableDiffusionXLPipeline": _Habits(5.0, "unet"),
         "StableDiffusion3Pipeline": _Habits(7.0),
-        "PixArtSigmaPipeline": _Habits(4.5),
+        "PixArtSigmaPipeline": _Habits(4.5, loras=False),
         "SanaPipeline": _Habits(4.5, sample_size=32),
         "FluxPipeline": _Habits(3.5, packing=2),
         "Flux2Pipeline": _Habits(4.0, packing=2, shift=9.55),
@@ -107,7 +109,8 @@ def derive(folder: Path, repo: str | None = None) -> dict[str, object]:
         "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
         "guidance_scale": habits.guidance_scale,
         "embedded_guidance": bool(network.get("guidance_embeds") or network.get("time_cond_proj_dim")),
-        "quantization": _quantization(network),
+        "quantization": _quantization(folder, index, habits.network),
+        "loras": habits.loras,
         "networks": dict.fromkeys(smaller_networks(folder)),
         **_sampling(scheduler, habits.shift or _shift(scheduler, (sample_size // patch) ** 2)),
         **_few_steps(name, index, network),
@@ -139,9 +142,17 @@ def _consistency(network: Config, scheduler: Config) -> dict[str, object]:
     return {"distilled": {"native_steps": 4}, "solver": "lcm", "grid": "lcm", **unguided}
 
 
-def _quantization(network: Config) -> str | None:
-    """How a network was saved with fewer bits, as its configuration says: method and kind, bitsandbytes-nf4 say."""
-    said = network.get("quantization_config")
+def _quantization(folder: Path, index: Config, network: str) -> str | None:
+    """How a model was saved with fewer bits: its network, bitsandbytes-nf4 say, then other parts by their names."""
+    others = sorted(part for part in index.keys() - {network} if (folder / part / "config.json").is_file())
+    kinds = {part: _few_bits(_read(folder / part / "config.json")) for part in (network, *others)}
+    told = [kind if part == network else f"{part}: {kind}" for part, kind in kinds.items() if kind is not None]
+    return ", ".join(told) or None
+
+
+def _few_bits(part: Config) -> str | None:
+    """Method and kind, as a part's configuration says."""
+    said = part.get("quantization_config")
     if not isinstance(said, dict):
         return None
     four_bits = "bnb_4bit_quant_type" if said.get("load_in_4bit") else ""

@@ -82,6 +82,7 @@ class ModelCard(BaseModel):
     grid: str = Field(default="uniform", description="grid where the registry has no entry")
     distilled: Distilled | None = Field(default=None, description="of a few-step model: what it was distilled to")
     networks: dict[str, str | None] = Field(
+    loras: bool = Field(default=True, description="whether LoRAs can be put on it")
         default_factory=dict,
         description="smaller networks that rows of a schedule may run instead of the model's own, by name: the hash of "
         "their weights, null to take them as they are",
@@ -299,9 +300,10 @@ def as_kept(card: ModelCard, settings: Settings) -> ModelCard:
         card = card.model_copy(update={"dtype": settings.dtype})
     if settings.weights == "plain":
         return card
-    if card.quantization is not None:
+    parts = [] if card.quantization is None else card.quantization.split(", ")
+    if not all(": " in part for part in parts):  # that of the network itself has no name before it
         raise CardError(f"{card.id} is quantised already ({card.quantization}); leave out PACER_WEIGHTS")
-    return card.model_copy(update={"quantization": settings.weights})
+    return card.model_copy(update={"quantization": ", ".join((settings.weights, *parts))})
 
 
 def source_of(name: str | None, settings: Settings) -> str:

@@ -119,6 +119,46 @@ def test_a_quantised_network_is_another_model(
     assert card.quantization == quantization
 
 
+NF4 = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
+INT8 = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+
+
+@pytest.mark.parametrize(
+    ("network", "encoder", "stray", "quantization", "in_float8"),
+    [
+        ({}, INT8, {}, "text_encoder_3: bitsandbytes-int8", "float8, text_encoder_3: bitsandbytes-int8"),
+        (NF4, INT8, {}, "bitsandbytes-nf4, text_encoder_3: bitsandbytes-int8", None),
+        (NF4, {}, INT8, "bitsandbytes-nf4", None),
+        ({}, {}, INT8, None, "float8"),
+    ],
+)
+def test_so_is_one_with_a_quantised_text_encoder(
+    tmp_path: Path,
+    network: dict[str, object],
+    encoder: dict[str, object],
+    stray: dict[str, object],
+    quantization: str | None,
+    in_float8: str | None,
+) -> None:
+    """A folder that the model's index does not name is no part of it."""
+    named = changed(
+        changed(SD3, "model_index", text_encoder_3=["transformers", "T5EncoderModel"]), "transformer", **network
+    )
+    folder = put(tmp_path / "mine", {**named, "text_encoder_3": encoder, "stray": stray})
+    assert load(folder).quantization == quantization
+    float8 = Settings(models=(folder,), weights="float8")
+    if in_float8 is None:
+        with pytest.raises(CardError, match="quantised already"):
+            served(float8)
+    else:
+        assert served(float8)["mine"].quantization == in_float8
+
+
+def test_a_card_says_whether_loras_can_be_put_on(tmp_path: Path) -> None:
+    assert not load(put(tmp_path / "pixart", PIXART)).loras
+    assert load(put(tmp_path / "sd3", SD3)).loras
+
+
 def test_smaller_networks_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     put(folder, SD3)

@@ -117,6 +117,8 @@ def _loras(fields: PlanFields, gateway: Gateway, card: ModelCard) -> tuple[Lora,
     named = sorted(fields.lora or (), key=lambda lora: lora.name)
     if named and gateway.settings.batch_invariant:
         raise _invalid("lora", "is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)")
+    if named and not card.loras:
+        raise _invalid("lora", f"{card.id} takes none; its pipeline has no loader for them")
     loras = tuple(Lora(lora.name, lora.scale) for lora in named)
     choose(loras, gateway.settings.lora_dir, card.id)
     return loras

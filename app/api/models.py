@@ -25,6 +25,7 @@ from pacer.control.limits import Forecast
 from pacer.errors import ErrorKind, PacerError
 from pacer.loras import offered
 from pacer.models import ModelCard
+from pacer.settings import Settings
 from schedules.artefact import Entry, Figure, Schedule
 from schedules.compile import SAMPLERS
 from schedules.grid_names import grid_names
@@ -93,10 +94,15 @@ async def _model(card: ModelCard, gateway: Gateway) -> ModelAnswer:
         default_steps=card.default_steps(gateway.settings.default_steps),
         distilled=card.distilled is not None,
         solvers=list(SAMPLERS),
-        grids=list(grid_names(card.noise_schedule)),
-        loras=list(offered(gateway.settings.lora_dir, card.id)),
+        grids=list(dict.fromkeys((*grid_names(card.noise_schedule), card.grid))),
+        loras=_loras(card, gateway.settings),
         live_workers=await _live_workers(card.id, gateway),
     )
+
+
+def _loras(card: ModelCard, settings: Settings) -> list[str]:
+    taken = card.loras and not settings.batch_invariant
+    return list(offered(settings.lora_dir, card.id)) if taken else []
 
 
 async def _forecast(model: str, gateway: Gateway) -> Forecast | None:

@@ -260,7 +260,7 @@ class ModelAnswer(BaseModel):
     default_steps: int
     distilled: bool = Field(description="taught to draw in default_steps; it has no searched schedules")
     solvers: list[str]
-    grids: list[str]
+    grids: list[str] = Field(description="those of its noise, and its own; a flow's may be shift with any number")
     loras: list[str] = Field(description="those that requests may name")
     live_workers: int | None = Field(description="null while the store does not answer")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,6 +14,7 @@ from conftest import known_jobs, serving
 from stand_in_worker import StandInWorker, picture_of
 
 from pacer.jobs.messages import Lora
+from pacer.models import CARD_NAME, load
 from pacer.settings import Settings
 
 GOOD: dict[str, Any] = {"prompt": "a red circle", "budget": {"steps": 6}}
@@ -55,6 +57,27 @@ def test_a_job_is_drawn_with_what_it_names(
     assert b"completed" in offered.get(f"/v1/jobs/{job}/events").content
     assert offered.get(f"/v1/jobs/{job}").json()["plan"]["lora"] == meant
     assert worker.claims[job].job.plan.lora == tuple(Lora(str(one["name"]), one["scale"]) for one in meant)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "card", "told"),
+    [
+        ({}, {"loras": False}, "lora: plain takes none; its pipeline has no loader for them"),
+        ({"batch_invariant": True}, {}, "lora: is not offered in batch-invariant mode (PACER_BATCH_INVARIANT)"),
+    ],
+)
+def test_where_none_can_be_put_on_none_is_listed_or_taken(
+    offering: Settings, tmp_path: Path, changes: dict[str, object], card: dict[str, object], told: str
+) -> None:
+    plain = load("shapes-64").model_copy(update={"id": "plain", **card})
+    (tmp_path / CARD_NAME).write_text(plain.model_dump_json())
+    with (
+        serving(offering.model_copy(update={"models": (str(tmp_path),), **changes})) as url,
+        httpx2.Client(base_url=url, timeout=20) as client,
+    ):
+        assert client.get("/v1/models/plain").json()["loras"] == []
+        refused = client.post("/v1/jobs", json=GOOD | {"lora": "ink"})
+    assert (refused.status_code, refused.json()["detail"]) == (422, told)
 
 
 def test_openais_routes_take_them_too(offered: httpx2.Client) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx2
 import pytest
 from conftest import serving
 
+from pacer.models import CARD_NAME, ModelCard, load
 from pacer.settings import Settings
+from schedules.artefact import BetaSchedule
 
 
 def test_served_models_say_what_they_take(client: httpx2.Client) -> None:
@@ -16,6 +20,28 @@ def test_served_models_say_what_they_take(client: httpx2.Client) -> None:
     assert model["live_workers"] == 1
     assert "euler" in model["solvers"]
     assert "uniform" in model["grids"]
+
+
+def test_a_models_own_grid_is_among_its_grids(settings: Settings, tmp_path: Path) -> None:
+    cards = {
+        "flow": load("shapes-64").model_copy(update={"id": "flow", "grid": "shift3.158"}),
+        "lcm": ModelCard(
+            id="lcm", width=(64, 64, 8), height=(64, 64, 8), guidance_scale=1.0, prediction="epsilon", solver="lcm",
+            grid="lcm", noise=BetaSchedule(kind="scaled_linear", beta_start=0.00085, beta_end=0.012),
+        ),
+    }  # fmt: skip
+    for name, card in cards.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CARD_NAME).write_text(card.model_dump_json())
+    both = settings.model_copy(update={"models": tuple(str(tmp_path / name) for name in cards)})
+    with serving(both) as url, httpx2.Client(base_url=url, timeout=20) as client:
+        for name, card in cards.items():
+            grids = client.get(f"/v1/models/{name}").json()["grids"]
+            assert grids[-1] == card.grid
+            assert len(grids) == len(set(grids))
+            for grid in grids:
+                planned = client.post("/v1/plan", json={"model": name, "schedule": grid, "solver": "ddim"})
+                assert planned.json()["schedule"] == grid, planned.text
 
 
 def test_a_models_schedules_come_with_their_evidence(client: httpx2.Client) -> None:

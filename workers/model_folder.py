@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
@@ -19,6 +20,9 @@ _PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _WEIGHTS = re.compile(r"[^.]+(\.(?P<variant>[^.-]+))?(-\d+-of-\d+)?\.safetensors")
 
 
+_PIECES = ("spiece.model", "tokenizer.model")
+"""Tokenizers as sentencepiece saves them, which `tokenizer.json` beside them stands for."""
+_PIECES_NEED = ("sentencepiece", "google.protobuf")
 class ModelError(ValueError):
     """A model that cannot be loaded; the message says why and what can."""
 
@@ -106,3 +110,30 @@ def refuse_pickles(folder: Path, unused: Collection[str] = ()) -> None:
                 f"{folder}: {part}/{pickled[0].name} is a pickle, and loading one runs the code in it; only "
                 "safetensors are loaded. Convert it with save_pretrained(..., safe_serialization=True)"
             )
+
+
+def require_readers(folder: Path, unused: Collection[str] = ()) -> None:
+    """Make sure that there is a library for each tokenizer: transformers would complain of another one.
+
+    Args:
+        folder: the model, with its `model_index.json`.
+        unused: parts that are never loaded.
+
+    Raises:
+        ModelError: names the file and what to install.
+    """
+    for part, files in _parts(folder, unused).items():
+        names = {path.name for path in files}
+        pieces = sorted(names.intersection(_PIECES))
+        if pieces and "tokenizer.json" not in names and not all(map(_is_installed, _PIECES_NEED)):
+            raise ModelError(
+                f"{folder}: {part}/{pieces[0]} has no tokenizer.json beside it, and to read it takes two libraries "
+                "that Pacer does not bring: pip install sentencepiece protobuf"
+            )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it is in
+        return False

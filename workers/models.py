@@ -22,7 +22,7 @@ from workers.device import is_lost
 from workers.families.base import Family
 from workers.families.registry import FamilyEntry, UnknownFamilyError, family_entry
 from workers.keeping import Keeping, denoiser, denoiser_name
-from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, variant_of
+from workers.model_folder import SHIPPED, ModelError, find_folder, refuse_pickles, require_readers, variant_of
 
 __all__ = ["SHIPPED", "LoadedModel", "ModelError", "choose_device", "choose_dtype", "load", "weights_sha256"]
 
@@ -106,6 +106,7 @@ def load(
     card = load_card(name, cards)
     stock, entry = _family_of(folder)
     refuse_pickles(folder, entry.unused)
+    require_readers(folder, entry.unused)
     variant = variant_of(folder, entry.unused)
     small = device.type == "cpu" or name in SHIPPED
     dtype = dtype or choose_dtype(card.dtype or "auto") or (torch.float32 if small else torch.bfloat16)

@@ -23,7 +23,7 @@ from tests.pacer.test_hub import COMMIT, put_snapshot
 from tests.workers.families import tiny, tiny_flux, tiny_flux2, tiny_qwen_image, tiny_z_image
 from workers.engine import Engine
 from workers.families.sd15 import Sd15Family
-from workers.model_folder import ModelError, refuse_pickles, variant_of
+from workers.model_folder import ModelError, refuse_pickles, require_readers, variant_of
 from workers.models import LoadedModel, load
 from workers.turn import Drawn
 
@@ -193,3 +193,22 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(
 def test_a_name_that_is_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="neither a folder with a"):
         load(str(tmp_path / "nowhere"), CPU)
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model"])
+def test_a_tokenizer_that_nothing_here_reads_is_told_with_what_does(
+    folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = copied(folder, tmp_path / "pieces")
+    tokenizer = model / "tokenizer"
+    (tokenizer / name).write_bytes(b"pieces")
+    (tokenizer / "tokenizer.json").touch()
+    require_readers(model)  # which of the two is read is known
+    (tokenizer / "tokenizer.json").unlink()
+    require_readers(model, unused={"tokenizer"})
+    for module in ("sentencepiece", "google.protobuf"):  # one of them is not enough
+        monkeypatch.setattr("workers.model_folder.find_spec", lambda asked, lacking=module: asked != lacking or None)
+        with pytest.raises(ModelError, match=rf"tokenizer/{name} has no .*: pip install sentencepiece protobuf"):
+            load(str(model), CPU)
+    monkeypatch.setattr("workers.model_folder.find_spec", lambda _: True)
+    require_readers(model)

@@ -83,6 +83,14 @@ def worker(model: Model = None) -> None:
 
 
 @app.command()
+def download(model: Annotated[str, typer.Argument(help="A hub id: owner/name, or owner/name@revision.")]) -> None:
+    """Fetch a model of the hub into its cache, which gateways read; prints its folder."""
+    from workers.cli import download as run_download
+
+    typer.echo(run_download(model))
+
+
+@app.command()
 def plan(
     *,
     model: Model = None,

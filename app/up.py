@@ -16,6 +16,7 @@ from http import HTTPStatus
 
 from app.children import Child
 from pacer.embedded_store import EmbeddedStore, StoreStartError
+from pacer.models import CardError, NotCachedError, load
 from pacer.parent import STOP_WITH_PARENT, end_with_parent
 from pacer.settings import Settings
 
@@ -83,6 +84,8 @@ async def _run(settings: Settings, ports: Mapping[str, int], url: str, store: Em
     told_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    if not await _downloaded(settings, url, told_to_stop, say):
+        return
     say(f"pacer: starting {', '.join(settings.models)}; stop with Ctrl-C")
     announcer = asyncio.create_task(_announce(settings, ports, url, say))
     gateway = asyncio.create_task(_keep_gateway(settings, url, announcer, say))
@@ -97,6 +100,40 @@ async def _run(settings: Settings, ports: Mapping[str, int], url: str, store: Em
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _downloaded(settings: Settings, url: str, told_to_stop: asyncio.Event, say: Say) -> bool:
+    """Fetch models of the hub that are not in its cache, which the gateway reads; False where that was stopped.
+
+    Raises:
+        SystemEndedError: one could not be fetched.
+    """
+    for model in settings.models:
+        if not _is_missing(model, settings):
+            continue
+        say(f"pacer: downloading {model}; stop with Ctrl-C")
+        child = await _start(settings, url, "download", model)
+        ended, stopped = asyncio.create_task(child.ended()), asyncio.create_task(told_to_stop.wait())
+        try:
+            await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            await child.stop()
+        if told_to_stop.is_set():
+            return False
+        if code := await ended:
+            raise SystemEndedError(f"{model} was not downloaded (code {code}); the lines above say why")
+    return True
+
+
+def _is_missing(model: str, settings: Settings) -> bool:
+    try:
+        load(model, settings.cards_dir)
+    except NotCachedError:
+        return True
+    except CardError:  # which the gateway tells
+        pass
+    return False
 
 
 async def _start(settings: Settings, url: str, *command: str, env: Mapping[str, str] | None = None) -> Child:

@@ -37,6 +37,10 @@ class CardError(ValueError):
     """A model card that is missing or malformed; the message names the file, the field and the reason."""
 
 
+class NotCachedError(CardError):
+    """A hub id of which nothing was downloaded yet."""
+
+
 class Distilled(BaseModel):
     """A model taught to draw in few steps (Turbo, schnell, LCM, distilled klein): no many-step teacher of it exists."""
 
@@ -78,11 +82,11 @@ class ModelCard(BaseModel):
     sigma_min: float = Field(default=0.0, ge=0)
     sigma_max: float = Field(default_factory=lambda fields: _largest_sigma(fields.get("noise")), gt=0)
     max_words: int | None = Field(default=None, ge=1, description="longest prompt, in words; None leaves it open")
+    loras: bool = Field(default=True, description="whether LoRAs can be put on it")
     solver: str = Field(default="euler", description="solver of custom sigmas, and where the registry has no entry")
     grid: str = Field(default="uniform", description="grid where the registry has no entry")
     distilled: Distilled | None = Field(default=None, description="of a few-step model: what it was distilled to")
     networks: dict[str, str | None] = Field(
-    loras: bool = Field(default=True, description="whether LoRAs can be put on it")
         default_factory=dict,
         description="smaller networks that rows of a schedule may run instead of the model's own, by name: the hash of "
         "their weights, null to take them as they are",
@@ -204,6 +208,7 @@ def load(name: str, cards: Path | None = None) -> ModelCard:
 
     Raises:
         CardError: there is no such card, it is malformed, or none can be derived.
+        NotCachedError: the name may be one of the hub's, and nothing of it is in the cache.
     """
     folder = Path(name)
     if (folder / CARD_NAME).is_file():
@@ -220,7 +225,7 @@ def load(name: str, cards: Path | None = None) -> ModelCard:
     if on_hub is not None and (snapshot := on_hub.snapshot) is not None:
         own = snapshot / CARD_NAME
         return _at_revision(read_card(own) if own.is_file() else _derived(snapshot, on_hub.repo, on_hub.repo), on_hub)
-    raise CardError(_not_found(name, on_hub, shipped))
+    raise (CardError if on_hub is None else NotCachedError)(_not_found(name, on_hub, shipped))
 
 
 def _at_revision(card: ModelCard, on_hub: HubName | None) -> ModelCard:
@@ -254,8 +259,7 @@ def _not_found(name: str, on_hub: HubName | None, shipped: Iterable[str]) -> str
     said = f"{name!r} is neither a folder with a {CARD_NAME} or {INDEX_NAME} nor a shipped model; shipped: {known}"
     if on_hub is None:
         return said
-    revision = "" if on_hub.revision is None else f" --revision {on_hub.revision}"
-    return f"{said}. If it is on the hub, download it first: hf download {on_hub.repo}{revision}"
+    return f"{said}. If it is on the hub, download it first: pacer download {on_hub}"
 
 
 def _told(error: ValidationError) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import start_http_server
 
+from pacer.hub import hub_name
 from pacer.jobs.connection import connect
 from pacer.jobs.messages import JobState
 from pacer.jobs.worker_queue import WorkerQueue
@@ -78,6 +79,21 @@ def _prepare_libraries() -> None:
     # OpenMP's threads wait for each other in a busy loop of some milliseconds by default. Where anything else wants a
     # core, the gateway for one, each of a network call's many waits then lasts a time slice. A shorter loop is free.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def download(model: str) -> str:
+    """Fetch what the hub's cache lacks of a model: `pacer download ...`; returns its folder.
+
+    Raises:
+        ValueError: the name is no hub id, or the download failed or is forbidden.
+    """
+    if hub_name(model) is None:
+        raise ValueError(f"{model!r} is no hub id: owner/name, or owner/name@revision")
+    end_with_parent()
+    _prepare_libraries()
+    from workers.model_folder import find_folder
+
+    return str(find_folder(model))
 
 
 def schedules(settings: Settings, arguments: list[str]) -> int:

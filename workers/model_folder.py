@@ -9,20 +9,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
+from huggingface_hub import snapshot_download
 
+from pacer.derived_card import SMALLER
 from pacer.hub import HubName, cache_folder, hub_name, offline
 from pacer.models import CARD_NAME, INDEX_NAME
 
 SHIPPED: dict[str, Path] = {"shapes-64": Path(__file__).parent / "shapes" / "model"}
 """Models that come with Pacer, by name."""
 
+_OWN = [CARD_NAME, *(f"{SMALLER}/*/*.{ending}" for ending in ("json", "safetensors"))]
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_WEIGHTS = re.compile(r"[^.]+(\.(?P<variant>[^.-]+))?(-\d+-of-\d+)?\.safetensors")
-
-
 _PIECES = ("spiece.model", "tokenizer.model")
 """Tokenizers as sentencepiece saves them, which `tokenizer.json` beside them stands for."""
 _PIECES_NEED = ("sentencepiece", "google.protobuf")
+_WEIGHTS = re.compile(r"[^.]+(\.(?P<variant>[^.-]+))?(-\d+-of-\d+)?\.safetensors")
+
+
 class ModelError(ValueError):
     """A model that cannot be loaded; the message says why and what can."""
 
@@ -44,15 +47,14 @@ def find_folder(name: str) -> Path:
 
 
 def _downloaded(name: HubName) -> Path:
-    """The snapshot of a hub id, with what the pipeline needs of it, weights as safetensors only."""
+    """The snapshot of a hub id, with what is needed of it, weights as safetensors only."""
+    repo, revision, cache = name.repo, name.revision, cache_folder()
     try:
         folder = DiffusionPipeline.download(
-            name.repo,
-            revision=name.revision,
-            cache_dir=cache_folder(),
-            use_safetensors=True,
-            local_files_only=offline(),
+            repo, revision=revision, cache_dir=cache, use_safetensors=True, local_files_only=offline()
         )
+        if not offline():  # the library knows nothing of what is Pacer's own
+            snapshot_download(repo, revision=revision, cache_dir=cache, allow_patterns=_OWN)
     except (OSError, ValueError) as error:
         why = "is not cached, and HF_HUB_OFFLINE forbids a download" if offline() else "cannot be downloaded"
         raise ModelError(f"{name} {why}: {error}") from error

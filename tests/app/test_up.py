@@ -177,6 +177,16 @@ def test_a_port_that_is_taken_ends_the_system_with_the_reason(tmp_path: Path) ->
     assert "the gateway ended" in ended.stdout
 
 
+def test_a_model_that_cannot_be_downloaded_ends_the_system_with_the_reason(tmp_path: Path) -> None:
+    given = {"PACER_MODELS": '["me/mine"]', "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    with running(tmp_path, **given) as (system, _, log):
+        assert system.wait(60) == 1
+    told = log.read_text().splitlines()
+    assert told[0] == "pacer: downloading me/mine; stop with Ctrl-C"
+    assert "me/mine is not cached, and HF_HUB_OFFLINE forbids a download" in told[-2]
+    assert told[-1] == "pacer: me/mine was not downloaded (code 2); the lines above say why"
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [

@@ -343,7 +343,7 @@ def test_a_model_of_the_hub_in_its_cache(tmp_path: Path, monkeypatch: pytest.Mon
     main, pinned = load("me/mine"), load("me/mine@main")
     assert (main.id, main.revision, main.default_size) == ("me/mine", None, (512, 512))
     assert pinned == main.model_copy(update={"revision": "main"})
-    with pytest.raises(CardError, match="hf download me/mine --revision v2"):
+    with pytest.raises(CardError, match="pacer download me/mine@v2"):
         load("me/mine@v2")
 
 

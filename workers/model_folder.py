@@ -130,7 +130,7 @@ def require_readers(folder: Path, unused: Collection[str] = ()) -> None:
         if pieces and "tokenizer.json" not in names and not all(map(_is_installed, _PIECES_NEED)):
             raise ModelError(
                 f"{folder}: {part}/{pieces[0]} has no tokenizer.json beside it, and to read it takes two libraries "
-                "that Pacer does not bring: pip install sentencepiece protobuf"
+                "that is not installed: pip install sentencepiece protobuf"
             )
 
 

@@ -51,7 +51,7 @@ class Wish:
 
 
 def wishes() -> list[Wish]:
-    """Twelve budgets from 1 to 20; three solvers, guided and not; prompts of 0 to 20 words, negative ones of 0 to 6."""
+    """Every budget from 1 to 20; three solvers, guided and not; prompts of 0 to 20 words, negative ones of 0 to 6."""
     red, pair = "a red circle on a white background", "an orange star left of a pink square on a gray background"
     long = "a small dragon in the foggy harbour painted with wide brush strokes and three green dog on a blue circle"
     return [
@@ -67,6 +67,14 @@ def wishes() -> list[Wish]:
         Wish(red, "", 10, 1.5, 16, "dpmpp-2m"),
         Wish(pair, "small", 11, 2.0, 18, "unipc-2", 2.5),
         Wish("a dog", "", 12, 3.0, 20, "euler"),
+        Wish(pair, "blue", 13, 1.0, 6, "euler", 4.0),
+        Wish("", "", 14, 6.0, 9, "unipc-2"),
+        Wish(red, "a dog", 15, 2.5, 11, "dpmpp-2m", 1.0),
+        Wish(long, "", 16, 1.0, 12, "unipc-2"),
+        Wish("dog", "green", 17, 3.5, 14, "euler", 6.0),
+        Wish(pair, "", 18, 1.0, 15, "dpmpp-2m"),
+        Wish(long, "two three", 19, 4.5, 17, "euler"),
+        Wish(red, "", 20, 2.0, 19, "unipc-2", 3.0),
     ]
 
 

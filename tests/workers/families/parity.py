@@ -54,14 +54,13 @@ class Sampler:
 
 
 def wishes() -> list[Wish]:
-    """Budgets in 1..20, three solvers and the model's own, guided or not, prompts of different length."""
+    """Every budget in 1..20, three solvers and the model's own, guided or not, prompts of different length."""
     short, long = "red cat", "the red dog and a blue cat sit with an ugly house, under the green tree"
     guided = [(1.0, ""), (4.0, ""), (7.5, "ugly"), (1.0, "ugly"), (3.0, "the ugly dog with a blurry, blue house")]
     prompts = [short, long, "", "house"]
-    budgets = [1, 2, 3, 4, 6, 7, 9, 11, 13, 16, 18, 20]
     mixed = [
         Wish(prompts[i % 4], guided[i % 5][1], 40 + i, guided[i % 5][0], steps, SOLVERS[i % 3])
-        for i, steps in enumerate(budgets)
+        for i, steps in enumerate(range(1, 21))
     ]
     return [*mixed, Wish(long, "ugly", 60, 5.0, 5, "own")]
 

@@ -89,6 +89,8 @@ class Metrics:
     """Labels: model (a served one, or "other" where none is known), kind. Requests for images and quotes."""
     replanned: Counter
     """Labels: model, direction (more or fewer steps). Jobs that a worker planned anew."""
+    express: Counter
+    """Labels: model. Jobs with a deadline that a worker took in on an express seat, as its slots were taken."""
     queue_depth: Gauge
     """Labels: model. Set at scrape, from the store."""
     predicted_quality: Histogram
@@ -141,6 +143,7 @@ def make_metrics(component: Component, registry: CollectorRegistry | None = None
         planned_steps=histogram("pacer_planned_steps", "Steps planned for jobs that leave them open.", STEPS),
         refused=counter("pacer_refused_total", "Requests for images or quotes that were refused.", "model", "kind"),
         replanned=counter("pacer_replanned_total", "Jobs that a worker planned anew.", "model", "direction"),
+        express=counter("pacer_express_total", "Jobs taken in on express seats, as all slots were taken.", "model"),
         queue_depth=Gauge("pacer_queue_depth", "Jobs that wait, in the store.", ("model",), registry=registry),
         predicted_quality=histogram(
             "pacer_predicted_quality_db", "PSNR to the teacher that the plan predicts, dB.", QUALITY_DB

@@ -97,7 +97,11 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(default=3, ge=1, description="Times that a job is tried before it fails.")
     max_batch_rows: int = Field(default=16, ge=1, description="Most network rows in one call.")
-    slots: int = Field(default=16, ge=1, description="Requests that a worker holds at once; more would idle others.")
+    slots: int = Field(
+        default=16,
+        ge=1,
+        description="Requests that a worker holds at once, promises on express seats left out; more would idle others.",
+    )
     policy: PolicyName = Field(
         default="balanced", description="Which of a worker's requests step first when not all fit into one batch."
     )

@@ -51,9 +51,10 @@ class Engine:
 
     Args:
         family: the model.
-        slots: most requests held at once.
+        slots: most requests held at once, beside those on express seats.
         max_rows: most rows of one network call, where there is memory for them.
         best_effort_slack_s: slack given to jobs without a deadline.
+        express: seats beside the slots.
         last_attempt: from which attempt on, at least the second, a job steps alone, lest it bring others down too.
         policy: which requests step first when not all fit into one batch.
         aging_s: seconds after which a request no longer waits for the policy's favour.
@@ -79,6 +80,7 @@ class Engine:
         slots: int,
         max_rows: int,
         best_effort_slack_s: float,
+        express: int = 0,
         last_attempt: int = 3,
         policy: Policy = POLICIES["balanced"],
         aging_s: float = math.inf,
@@ -97,15 +99,15 @@ class Engine:
             max_rows=max_rows,
             invariant=batch_invariant,
             on_out_of_memory=on_out_of_memory,
-            histories=Histories(slots, longest + 1),
+            histories=Histories(slots + express, longest + 1),
             bucketed=bucketed,
         )
         self._on_out_of_memory = on_out_of_memory
         self._family = self._networks.own
         self._loras = loras or Loras.none()
-        self._runner = Runner(self._networks, slots, invariant=batch_invariant)
-        self._batcher = Batcher(slots, self._row_limit, policy, aging_s)
-        self._seats = Seats(slots)
+        self._runner = Runner(self._networks, slots + express, invariant=batch_invariant)
+        self._batcher = Batcher(slots + express, self._row_limit, policy, aging_s)
+        self._seats = Seats(slots, express)
         self._best_effort_slack_s = best_effort_slack_s
         self._last_attempt = max(2, last_attempt)
         self._held: dict[str, Held] = {}

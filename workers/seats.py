@@ -9,11 +9,13 @@ class Seats:
     Once there are to be fewer, nobody is seated before all who are have left: only then is their memory given up.
 
     Args:
-        count: seats at first, at least 1.
+        slots: at least 1.
+        express: seats beside them, until memory runs out for the first time.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, slots: int, express: int = 0) -> None:
+        self.count = slots + express
+        self._slots = slots
         self._closed = False
 
     def closed(self, held: int) -> bool:
@@ -27,5 +29,5 @@ class Seats:
 
     def lower(self, held: int) -> None:
         """Have half as many, since memory ran out for the last of so many held."""
-        self.count = max(1, self.count // 2)
+        self._slots = self.count = max(1, self._slots // 2)
         self._closed = held > 1

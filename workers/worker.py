@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from pacer.control.express import Express
 from pacer.control.policies import POLICIES
 from pacer.errors import PacerError
 from pacer.jobs.messages import Claim, Progress
@@ -69,15 +70,17 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._model = model
-        self._engine = _engine(family, settings, metrics, model, loras=loras, smaller=smaller)
+        express = Express.beside(settings.slots, settings.best_effort_slack_s)
+        self._engine = _engine(family, settings, metrics, model, express=express.seats, loras=loras, smaller=smaller)
         self._lock = threading.Lock()
         self._steps: dict[str, tuple[Claim, int]] = {}  # every job whose lease is ours to beat
         speed = self._engine.speed
         self._delivery = Delivery(
             queue, metrics, model, self._forget, on_delivered=speed.delivered, on_ended=speed.ended
         )
-        self._intake = Intake(queue, settings.slots, self._hold)
-        self._seats = settings.slots  # that the intake makes use of
+        self._intake = Intake(queue, settings.slots, self._hold, express, metrics.express.labels(model).inc)
+        self._seats = settings.slots  # that the intake makes use of, express seats left out
+        self._all_seats = self._engine.seats
         self._left = 0  # jobs that have left without making room; below 0 where seats are still to be given up
         self._replanner = Replanner(
             queue, metrics, model, registry=registry or Registry(()), degrade_at=settings.degrade_at
@@ -195,12 +198,16 @@ class Worker:
             self._give_back([ended.claim])
         else:
             self._delivery.submit(ended)
-        self._make_room()
+        self._make_room(ended.claim)
 
-    def _make_room(self) -> None:
+    def _make_room(self, claim: Claim) -> None:
         """Say that a job has left, unless the engine is closed for now, or has fewer seats than before."""
-        self._left += 1 + self._engine.seats - self._seats
-        self._seats = self._engine.seats
+        had_slot = not self._intake.leave_express(claim.job.id)
+        seats = min(self._engine.seats, self._settings.slots)
+        if self._engine.seats < self._all_seats:
+            self._intake.close_express()
+        self._left += had_slot + seats - self._seats
+        self._seats = seats
         if self._left > 0 and not self._engine.closed:
             self._intake.make_room(self._left)
             self._left = 0
@@ -214,7 +221,7 @@ class Worker:
 
     def _admit(self, claim: Claim) -> None:
         if self._engine.adopt(claim):
-            self._make_room()
+            self._make_room(claim)
             return
         waited = max(0, claim.claimed_ms - claim.submitted_ms) / 1000
         self._metrics.job_queue.labels(self._model).observe(waited)
@@ -238,7 +245,7 @@ class Worker:
             claim = self._engine.drop(job_id, fence)
             if claim is None:
                 continue
-            self._make_room()
+            self._make_room(claim)
             self._forget(claim)
             _log.info("job dropped", job=job_id, verdict=verdict)
 
@@ -269,6 +276,7 @@ def _engine(
     metrics: Metrics,
     model: str,
     *,
+    express: int,
     loras: Loras | None,
     smaller: Mapping[str, Family] | None,
 ) -> Engine:
@@ -278,6 +286,7 @@ def _engine(
         slots=settings.slots,
         max_rows=settings.max_batch_rows,
         best_effort_slack_s=settings.best_effort_slack_s,
+        express=express,
         last_attempt=settings.max_attempts,
         policy=POLICIES[settings.policy],
         aging_s=settings.aging_s,

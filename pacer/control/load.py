@@ -40,6 +40,7 @@ class Load:
         promises: times that there was more work with a deadline: of a job that was taken in, that a worker gave more
             steps, or that is drawn again; what was planned on it is stale when there are more.
         own: of the work, what the owner that asks was promised; None where no other asks for deadlines.
+        late_last: whether workers step last what is late: what they hold of best effort is in no deadline's way then.
     """
 
     speed: WorkerSpeed
@@ -51,6 +52,7 @@ class Load:
     inflow: Inflow = field(default_factory=Inflow)
     promises: int = 0
     own: Work | None = None
+    late_last: bool = False
 
     def ahead(self, due_s: float | None, owner: str | None = None) -> float:
         """Forwards of the network that go before a request's.
@@ -61,7 +63,10 @@ class Load:
         """
         last = inf if due_s is None else self._slot(due_s)
         promised, hoped = self.work.due_by(last), float(self.work.hoped_by(last))
-        return promised + (hoped if owner is None else min(hoped, self._turns_before(owner, promised)))
+        if owner is None:
+            return promised + hoped
+        begun = 0 if self.late_last and due_s is not None else self.work.hoped - sum(self.owed.values())
+        return promised + min(hoped, begun + self._turns_before(owner, promised))
 
     def company(self, due_s: float | None, owner: str | None = None) -> Company:
         """Who is there beside a request; arguments as for `ahead`."""
@@ -101,11 +106,10 @@ class Load:
         return replace(self, work=self.work.more(slot, forwards, jobs), own=own)
 
     def _turns_before(self, owner: str, promised: int) -> float:
-        """Forwards without a deadline before an owner's next job: what workers hold, its own, and the others' turns.
+        """Forwards without a deadline that wait before an owner's next job: its own, and the others' turns.
 
         While the owner waits for its own work, another gets as much done by weight, and no more than it has.
         """
-        begun = self.work.hoped - sum(self.owed.values())
         own = self.owed.get(owner, 0)
         weight = self.weights.get(owner, 1.0)
         others = (
@@ -113,7 +117,7 @@ class Load:
             for other, waiting in self.owed.items()
             if other != owner
         )
-        return begun + own + sum(others)
+        return own + sum(others)
 
     def _slot(self, due_s: float) -> int:
         return slot_at(self.now_ms + due_s * 1000, self.now_ms)

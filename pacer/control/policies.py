@@ -25,10 +25,12 @@ class Policy:
     Attributes:
         urgency: (request, now in seconds, predicted cost of a turn) -> what to sort by.
         minds_deadlines: whether a batch stays small enough for its members to be in time.
+        late_last: whether what is late steps after everything that can still be in time.
     """
 
     urgency: Callable[[Request, float, TurnCost], Urgency]
     minds_deadlines: bool = True
+    late_last: bool = False
 
 
 def first_come(request: Request, now_s: float, cost: TurnCost) -> Urgency:  # noqa: ARG001 -- one signature for all
@@ -71,10 +73,10 @@ def balanced(request: Request, now_s: float, cost: TurnCost) -> Urgency:
 
 
 POLICIES: dict[PolicyName, Policy] = {
-    "balanced": Policy(balanced),
+    "balanced": Policy(balanced, late_last=True),
     "fifo": Policy(first_come, minds_deadlines=False),
     "edf": Policy(earliest_deadline),
-    "least_slack": Policy(least_slack),
+    "least_slack": Policy(least_slack, late_last=True),
     "srpt": Policy(least_work_left),
 }
 """The policies by the name that a setting gives them."""

@@ -12,6 +12,7 @@ import redis.asyncio
 
 from pacer.control.inflow import Inflow
 from pacer.control.load import Load
+from pacer.control.policies import POLICIES
 from pacer.errors import ErrorKind, PacerError
 from pacer.jobs import scripts
 from pacer.jobs.backpressure import retry_after_s
@@ -199,7 +200,8 @@ class JobStore:
             came: what a request adds to what comes in; None only looks.
             owner: whose the request is.
         """
-        return told_load(await self._workers(model, owner, *(came or ())), self._weights)
+        late_last = POLICIES[self._settings.policy].late_last
+        return told_load(await self._workers(model, owner, *(came or ())), self._weights, late_last=late_last)
 
     async def ping(self) -> None:
         """Raise store_unavailable unless the store answers within two seconds."""

@@ -17,12 +17,13 @@ ToldWorkers: TypeAlias = tuple[int, list[bytes], int, bytes, list[bytes], list[b
 """The reply of workers.lua."""
 
 
-def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
+def told_load(told: ToldWorkers, weights: Mapping[str, float], *, late_last: bool) -> Load | None:
     """What the live workers measured and have before them; None before the first of them measured.
 
     Args:
         told: by the store.
         weights: shares of owners.
+        late_last: whether the workers' policy steps last what is late.
     """
     _, packed, now_ms, work, owed, inflow, promises, due = told
     speeds = [msgspec.msgpack.decode(speed, type=WorkerSpeed) for speed in packed]
@@ -30,7 +31,7 @@ def told_load(told: ToldWorkers, weights: Mapping[str, float]) -> Load | None:
         return None
     counted, came = Work.read(work, now_ms), Inflow(*map(float, inflow))
     own = None if due is None else Work.read(due, now_ms)
-    return Load(_mean(speeds), len(speeds), now_ms, counted, _counts(owed), weights, came, promises, own)
+    return Load(_mean(speeds), len(speeds), now_ms, counted, _counts(owed), weights, came, promises, own, late_last)
 
 
 def _mean(speeds: Sequence[WorkerSpeed]) -> WorkerSpeed:

@@ -9,6 +9,7 @@ import msgspec
 import redis
 
 from pacer.control.load import Load
+from pacer.control.policies import POLICIES
 from pacer.errors import ErrorKind
 from pacer.jobs import scripts
 from pacer.jobs.connection import MAX_BLOCK_S, store_errors
@@ -60,7 +61,17 @@ class WorkerQueue:
 
         First puts back what other workers let go of, and ends what is past its attempts or its deadline.
         """
-        arguments = (self._lease_ms, self._settings.max_attempts, self._settings.result_ttl_s)
+        return self._claim(count, "")
+
+    def claim_promise(self, within_s: float) -> list[Claim]:
+        """The most urgent job with a deadline, whoever's turn it is, if it must start within so many seconds.
+
+        Else as `claim`.
+        """
+        return self._claim(1, max(0, round(within_s * 1000)))
+
+    def _claim(self, count: int, within_ms: int | str) -> list[Claim]:
+        arguments = (self._lease_ms, self._settings.max_attempts, self._settings.result_ttl_s, within_ms)
         reply = cast("list[scripts.Reply]", self._run("claim", self._worker, count, *arguments))
         now_ms, failed, expired, raw = cast("tuple[int, list[bytes], list[bytes], list[_RawClaim]]", reply)
         for state, ids in (("failed", failed), ("expired", expired)):
@@ -117,7 +128,8 @@ class WorkerQueue:
 
     def load(self) -> Load | None:
         """What the live workers measured and have before them; None before the first of them measured."""
-        return told_load(cast("ToldWorkers", self._run("workers", "")), self._weights)
+        late_last = POLICIES[self._settings.policy].late_last
+        return told_load(cast("ToldWorkers", self._run("workers", "")), self._weights, late_last=late_last)
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give jobs back, each to its place in the queue, the attempt not charged."""

@@ -18,6 +18,7 @@ EXPECTED = {
     "pacer_batch_size": {"model"},
     "pacer_job_nfe": {"model"},
     "pacer_replanned_total": {"model", "direction"},
+    "pacer_express_total": {"model"},
     "pacer_out_of_memory_total": {"model", "stage"},
     "pacer_schedule_used_total": {"schedule", "solver", "other_model", "interpolated"},
     "pacer_planned_steps": {"model"},
@@ -40,6 +41,7 @@ def touched():
     made.out_of_memory.labels("m", "denoise").inc()
     made.refused.labels("m", "queue_full").inc()
     made.planned_steps.labels("m").observe(8)
+    made.express.labels("m").inc()
     made.queue_depth.labels("m").set(3)
     made.stage.labels("m", "encode").observe(0.1)
     for each in (made.job_e2e, made.latency_ratio, made.job_queue, made.denoise_step, made.batch_size, made.job_nfe):

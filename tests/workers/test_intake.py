@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from pacer.control.express import Express
 from pacer.jobs.connection import connect
 from pacer.jobs.messages import Claim
 from pacer.jobs.worker_queue import WorkerQueue
@@ -113,3 +114,45 @@ def test_a_claim_that_fails_is_not_the_last(settings: Settings) -> None:
     submit(settings, [make_job(seed=n) for n in range(2)])
     with running(Faulty(connect(str(settings.redis_url)), settings, MODEL, "w"), 2) as intake:
         assert len(gather(intake, 2)) == 2, "and the room that it had asked for is still there"
+
+
+def test_promises_do_not_wait_for_a_slot(settings: Settings, queue: WorkerQueue) -> None:
+    """Two slots, which patient jobs have taken, and two seats beside them, the second for who must start in 3.75 s."""
+    patient = [make_job(seed=n) for n in range(3)]
+    far, near = [make_job(deadline_s=30.0) for _ in range(2)], [make_job(deadline_s=0.9) for _ in range(2)]
+    told: list[str] = []
+    intake = Intake(queue, 2, lambda claim: told.append(claim.job.id), Express(2, 60.0), lambda: told.append("express"))
+    submit(settings, patient)
+    intake.start()
+    try:
+        assert len(gather(intake, 2)) == 2
+        submit(settings, far)
+        assert [claim.job.id for claim in gather(intake, 1)] == [far[0].id]
+        assert intake.take(0.3) == [], "the last seat is kept for who is in a hurry"
+        assert told == [patient[0].id, patient[1].id, "express", far[0].id]
+        assert intake.leave_express(patient[0].id) is False
+        assert intake.leave_express(far[0].id) is True
+        assert [claim.job.id for claim in gather(intake, 1)] == [far[1].id]
+        intake.close_express()
+        submit(settings, near)
+        assert intake.take(0.3) == []
+        intake.make_room(1)
+        assert len(gather(intake, 1)) == 1, "a slot is for any job"
+    finally:
+        intake.stop()
+
+
+def test_the_last_seat_is_for_who_is_in_a_hurry(settings: Settings, queue: WorkerQueue) -> None:
+    intake = Intake(queue, 1, lambda _: None, Express(2, 60.0))
+    submit(settings, [make_job()])
+    intake.start()
+    try:
+        assert len(gather(intake, 1)) == 1
+        submit(settings, [make_job(deadline_s=30.0)])
+        assert len(gather(intake, 1)) == 1
+        near = make_job(deadline_s=3.0)
+        submit(settings, [make_job(deadline_s=20.0), near])
+        assert [claim.job.id for claim in gather(intake, 1)] == [near.id]
+        assert intake.take(0.3) == [], "no seat is left"
+    finally:
+        intake.stop()

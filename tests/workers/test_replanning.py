@@ -119,7 +119,8 @@ def drawn_beside_another(family: Sd3Family, settings: Settings, schedules: Regis
 def test_who_waited_gets_more_where_the_crowd_has_gone(
     family: Sd3Family, settings: Settings, schedules: Registry
 ) -> None:
-    one_at_a_time = settings.model_copy(update={"slots": 1})
+    # No promise must start so soon that it would not wait for the slot.
+    one_at_a_time = settings.model_copy(update={"slots": 1, "best_effort_slack_s": 0.01})
     first, before, job = make_job(2), make_job(150), open_job()
     with running(family, one_at_a_time, schedules) as registry:
         submit(settings, [first])

@@ -163,3 +163,11 @@ def test_a_worker_gives_the_job_back_uncharged_and_holds_fewer(settings: Setting
     assert (status(small, odd).attempt, count) == (1, 1)
     assert of_two == turns, "never more than two at once"
     assert not [job for job in later if "requeued" in kinds(small, job)], "no more are claimed than there are seats"
+
+
+def test_seats_beside_the_slots_go_when_memory_runs_out() -> None:
+    seats = Seats(4, express=2)
+    assert seats.has_one_for(6)
+    seats.lower(5)
+    assert seats.count == 2
+    assert seats.has_one_for(1)

@@ -205,3 +205,25 @@ def test_beats_must_come_well_within_a_lease(family: Sd3Family, settings: Settin
     queue = WorkerQueue(connect(str(settings.redis_url)), slow, MODEL, "slow")
     with pytest.raises(ValueError, match="PACER_BEAT_S"):
         Worker(family, queue, slow, make_metrics("worker"), MODEL)
+
+
+def test_a_promise_is_kept_though_patient_images_have_every_slot(family: Sd3Family, settings: Settings) -> None:
+    few = settings.model_copy(update={"slots": 2})
+    patient, waiting = [make_job(300, seed=n) for n in range(2)], make_job(300, seed=9)
+    with running(family, few) as registry:
+        submit(few, [*patient, waiting])
+        wait_until(lambda: all(status(few, job).step > 0 for job in patient))
+        for seed in range(2):
+            promised = make_job(3, seed=seed, deadline_s=20.0)
+            submit(few, [promised])
+            wait_until(ended(few, [promised]))
+            assert status(few, promised).in_time
+            assert [status(few, job).status for job in (*patient, waiting)] == ["running", "running", "queued"]
+        wait_until(ended(few, [*patient, waiting]))
+        count = registry.get_sample_value("pacer_express_total", {"model": MODEL})
+    assert count == 2
+    for job in (*patient, waiting):
+        assert (status(few, job).status, status(few, job).attempt) == ("completed", 1)
+        kinds = call(few, lambda store, job=job: _kinds(store, job.id))
+        assert isinstance(kinds, list)
+        assert "requeued" not in kinds, "it was passed over, and lost nothing"

@@ -63,10 +63,12 @@ class SimulatedQueue:
     Args:
         limit: most jobs that may wait.
         best_effort_slack_s: slack of a job without a deadline.
+        late_last: whether workers step last what is late.
     """
 
-    def __init__(self, limit: int, best_effort_slack_s: float) -> None:
+    def __init__(self, limit: int, best_effort_slack_s: float, *, late_last: bool = False) -> None:
         self._limit = limit
+        self._late_last = late_last
         self._best_effort_slack_s = best_effort_slack_s
         self._pending: list[tuple[float, int, SimulatedJob]] = []
         self._work: dict[str, int] = {}
@@ -114,6 +116,21 @@ class SimulatedQueue:
             self.set_left(job, 0)
         return claimed, expired
 
+    def claim_promise(self, within_s: float, now_s: float) -> tuple[SimulatedJob | None, list[SimulatedJob]]:
+        """The most urgent promise, if it must start within so many seconds; and those past their deadline, as above."""
+        expired: list[SimulatedJob] = []
+        for entry in sorted(each for each in self._pending if each[2].deadline_s is not None):
+            start_s, _, job = entry
+            if start_s > now_s + within_s:
+                break
+            self._pending.remove(entry)
+            heapq.heapify(self._pending)
+            if job.deadline_s is not None and job.deadline_s > now_s:
+                return job, expired
+            expired.append(job)
+            self.set_left(job, 0)
+        return None, expired
+
     def set_left(self, job: SimulatedJob, left: int) -> None:
         """Note how many forwards a job still needs."""
         jobs = "m" if job.deadline_s is None else "n"
@@ -139,7 +156,16 @@ class SimulatedQueue:
         if owner is not None and came is not None and came.images:
             self._asked[owner] = now_s
         work = Work.of(self.sums, now_ms)
-        return Load(speed, workers, now_ms, work, inflow=inflow, own=self._own(owner, work, now_s))
+        own = self._own(owner, work, now_s)
+        return Load(speed, workers, now_ms, work, owed=self._owed(), inflow=inflow, own=own, late_last=self._late_last)
+
+    def _owed(self) -> dict[str, int]:
+        """Forwards of jobs that wait and have no deadline, by owner."""
+        owed: dict[str, int] = {}
+        for _, _, job in self._pending:
+            if job.deadline_s is None:
+                owed[job.owner] = owed.get(job.owner, 0) + sum(job.rows)
+        return owed
 
     def _own(self, owner: str | None, work: Work, now_s: float) -> Work | None:
         others = sum(name != owner and now_s - at_s <= SEEN_S for name, at_s in self._asked.items())

@@ -11,6 +11,7 @@ from typing import Literal
 from pacer.control.batcher import Batcher
 from pacer.control.budget_request import BudgetRequest
 from pacer.control.evaluations import forwards
+from pacer.control.express import Express
 from pacer.control.inflow import Inflow, inflow_of, is_open
 from pacer.control.limits import Forecast
 from pacer.control.planner import plan
@@ -106,7 +107,8 @@ class _Service:
         self._registry = registry
         self._speed = speed
         self._settings = settings
-        self._queue = SimulatedQueue(settings.queue_limit, settings.best_effort_slack_s)
+        late_last = POLICIES[settings.policy].late_last
+        self._queue = SimulatedQueue(settings.queue_limit, settings.best_effort_slack_s, late_last=late_last)
         self._replanner: SimulatedReplanner | None = None
         if settings.replan and trace:
             ways = Ways(registry, trace[0].request.card.id)
@@ -122,8 +124,9 @@ class _Service:
 
     def _new_worker(self) -> SimulatedWorker:
         settings, rows = self._settings, max(1, int(self._speed.rows))
-        batcher = Batcher(settings.slots, rows, POLICIES[settings.policy], settings.aging_s)
-        return SimulatedWorker(batcher, self._speed, settings.best_effort_slack_s, self._replanner)
+        express = Express.beside(settings.slots, settings.best_effort_slack_s)
+        batcher = Batcher(settings.slots + express.seats, rows, POLICIES[settings.policy], settings.aging_s)
+        return SimulatedWorker(batcher, self._speed, settings.best_effort_slack_s, self._replanner, express)
 
     def run(self) -> Simulated:
         for place, asked in enumerate(self._trace):
@@ -184,6 +187,7 @@ class _Service:
         worker = self._workers[index]
         claimed, expired = self._queue.claim(worker.room, now_s)
         worker.hand_over(claimed)
+        expired += self._claim_promises(worker, now_s)
         for job in expired:
             self._end(job, "expired")
         if worker.room and index not in self._waiting:
@@ -193,6 +197,17 @@ class _Service:
                 self._replanner.read(self._queue.load(self._speed, len(self._workers), now_s))
             turn = worker.begin_turn(now_s)
             heapq.heappush(self._turns, (turn.ends_s, index, turn))
+
+    def _claim_promises(self, worker: SimulatedWorker, now_s: float) -> list[SimulatedJob]:
+        """Let its intake take promises for which there is an express seat; those found past their deadline."""
+        expired: list[SimulatedJob] = []
+        while (within_s := worker.express_within_s) is not None:
+            job, late = self._queue.claim_promise(within_s, now_s)
+            expired += late
+            if job is None:
+                break
+            worker.hand_over_promise(job)
+        return expired
 
     def _work_until(self, until_s: float) -> None:
         while self._turns and self._turns[0][0] <= until_s:

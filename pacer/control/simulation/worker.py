@@ -7,11 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pacer.control.batcher import Batcher
+from pacer.control.express import Express
 from pacer.control.requests import Request
 from pacer.control.simulation.queue import SimulatedJob
 from pacer.control.simulation.replanning import SimulatedReplanner
 from pacer.control.turns import Gaps, TurnCost
 from pacer.jobs.messages import WorkerSpeed
+
+_NO_EXPRESS = Express(0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,11 @@ class SimulatedWorker:
     """Admits, steps and decodes in one loop, as a worker on a CPU does: each of the three takes its time.
 
     Args:
-        batcher: its own, empty.
+        batcher: its own, empty, with room for those on express seats too.
         speed: what its stages take, exactly.
         best_effort_slack_s: slack of a job without a deadline.
         replanner: plans jobs anew; None keeps them to their plans.
+        express: seats for promises, of those that the batcher has; none by default.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class SimulatedWorker:
         speed: WorkerSpeed,
         best_effort_slack_s: float,
         replanner: SimulatedReplanner | None = None,
+        express: Express = _NO_EXPRESS,
     ) -> None:
         self._batcher = batcher
         self._speed = speed
@@ -55,7 +60,9 @@ class SimulatedWorker:
         self._replanner = replanner
         self._claimed: deque[SimulatedJob] = deque()
         self._held: dict[str, SimulatedJob] = {}
-        self._room = batcher.free
+        self._room = batcher.free - express.seats
+        self._express = express
+        self._on_express: set[int] = set()
         self.busy_s = 0.0
         self.turning = False
 
@@ -74,6 +81,16 @@ class SimulatedWorker:
         for job in jobs:
             self._claimed.append(job)
             self._room -= 1
+
+    @property
+    def express_within_s(self) -> float | None:
+        """Seconds within which a promise must start to be claimed on top of those; None where there is no seat."""
+        return None if self._room else self._express.starts_within_s(len(self._on_express))
+
+    def hand_over_promise(self, job: SimulatedJob) -> None:
+        """Take a claimed promise on an express seat."""
+        self._claimed.append(job)
+        self._on_express.add(job.place)
 
     def progress(self) -> list[tuple[SimulatedJob, int]]:
         """The jobs that step and the evaluations that each still needs."""
@@ -100,7 +117,9 @@ class SimulatedWorker:
     def end_turn(self, turn: Turn) -> None:
         """Make room for as many as have left."""
         self.turning = False
-        self._room += len(turn.finished) + len(turn.expired)
+        for job in (*turn.finished, *turn.expired):
+            self._room += job.place not in self._on_express
+            self._on_express.discard(job.place)
 
     def _replan(self, now_s: float) -> None:
         """Let one of the jobs that step go on by another plan."""

@@ -1,12 +1,13 @@
 -- Hands out jobs: of the owner that had the least work done for its weight, the most urgent; but of all owners the most
 -- urgent promise where one might be broken otherwise. Before that, jobs whose lease ran out are put back or, when their
 -- attempts are used up, ended; what is past its deadline is ended instead of handed out.
--- ARGV: worker, count, lease_ms, max_attempts, result_ttl_s
+-- ARGV: worker, count, lease_ms, max_attempts, result_ttl_s, within_ms ('' hands out any job; else promises alone, those
+-- that must start within so many ms, whoever's turn it is)
 -- Reply: {now, ids failed, ids expired, claims}, a claim being {id, spec, fence, attempt, submitted_ms, picture},
 -- the picture being '' where the job starts from none.
 
 local worker, count, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local max_attempts, ttl_s = tonumber(ARGV[4]), tonumber(ARGV[5])
+local max_attempts, ttl_s, within_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local MAX_SWEPT = 128
 local failed, expired, claims = {}, {}, {}
 
@@ -111,6 +112,12 @@ local function next_job()
   return urgent, owner_of(urgent)
 end
 
+-- The most urgent promise and its owner, if it must start soon.
+local function next_promise()
+  local id, start = unpack(redis.call('ZRANGE', PROMISED, 0, 0, 'WITHSCORES'))
+  if id and tonumber(start) <= NOW + within_ms then return id, owner_of(id) end
+end
+
 -- An owner pays for a job once, however many workers die over it.
 local function charge(id, owner, tag)
   local job = JOB .. id
@@ -136,7 +143,7 @@ adopt()
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASE, '-inf', NOW, 'LIMIT', 0, MAX_SWEPT)) do sweep(id) end
 
 while #claims < count and #expired < MAX_SWEPT do
-  local id, owner, tag = next_job()
+  local id, owner, tag = (within_ms and next_promise or next_job)()
   if not id then break end
   local spec, deadline, submitted = unpack(redis.call('HMGET', JOB .. id, 'spec', 'deadline_ms', 'submitted_ms'))
   if spec and deadline ~= '' and tonumber(deadline) <= NOW then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -202,3 +204,13 @@ def worst_later_s(told: Load, due_s: float, turns: int, each: int, images: int, 
     begin_s = told.company(due_s).turn_s(2)
     needed_s = begin_s + calls * SPEED.turn_seconds + forwards * SPEED.row_seconds
     return float((needed_s - 0.75 * (1 - spared) * until_s).max(initial=-np.inf))
+
+
+def test_what_workers_hold_of_best_effort_keeps_no_deadline_away_where_they_step_it_last() -> None:
+    work = {slot(-1, "b"): 8000, slot(1): 40}
+    first = Load(SPEED, 1, NOW_MS, Work.of(work, NOW_MS), owed={"heavy": 7000, "light": 10})
+    last = replace(first, late_last=True)
+    assert first.ahead(2.0, "light") == 40 + 990 + 10 + 50
+    assert last.ahead(2.0, "light") == 40 + 10 + 50
+    assert last.ahead(2.0, "heavy") == 40 + 7000 + 10, "what waits is handed out before it"
+    assert last.ahead(None, "light") == first.ahead(None, "light"), "without a deadline it waits for it"

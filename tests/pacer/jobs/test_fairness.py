@@ -229,3 +229,14 @@ def test_no_owner_gets_ahead_by_more_than_one_job_of_each(redis_url, make_job, s
                 done[owner] += claim.job.plan.evaluations / share[owner]
                 left[owner] -= 1
                 assert min(left.values()) == 0 or abs(done[A] - done[B]) <= most
+
+
+async def test_a_promise_may_be_claimed_out_of_turn_and_is_paid_for(wide, make_job, worker):
+    """Whoever's turn it is, a worker without a slot asks for promises alone; then the other owners are served first."""
+    owners = {"a": [make_job(deadline_s=30.0), make_job()], "b": [make_job(), make_job()]}
+    for owner, jobs in owners.items():
+        await fill(wide, owner, jobs)
+    assert worker().claim_promise(5.0) == [], "it has time"
+    assert [claim.job.id for claim in worker().claim_promise(60.0)] == [owners["a"][0].id]
+    assert worker().claim_promise(60.0) == [], "what is left has no deadline"
+    assert [claim.job.id for claim in worker().claim(2)] == [owners["b"][0].id, *[owners["a"][1].id]]

@@ -123,3 +123,27 @@ def test_more_than_may_wait_are_not_taken() -> None:
     assert queue.full
     with pytest.raises(ValueError, match="1 jobs wait, which is the most that may"):
         queue.submit(SimulatedJob(1, (1,), 0.0, None, 0.0))
+
+
+@pytest.mark.parametrize(("within_s", "order"), [(0.5, []), (5.0, [2, 4]), (10.0, [2, 4, 0]), (60.0, [2, 4, 0, 3])])
+async def test_promises_that_must_start_soon_are_the_stores(redis_url: str, within_s: float, order: list[int]) -> None:
+    """The one whose deadline has passed is found on the way, and patient work never."""
+    told: list[int] = []
+
+    def claim(jobs: list[Job], worker: WorkerQueue) -> None:
+        while one := worker.claim_promise(within_s):
+            told.extend([job.id for job in jobs].index(claim.job.id) for claim in one)
+
+    left = work_of(await real(redis_url, claim))
+    queue, _ = simulated()
+    expired: list[SimulatedJob] = []
+    claimed: list[int] = []
+    while True:
+        job, late = queue.claim_promise(within_s, 0.1)
+        expired += late
+        if job is None:
+            break
+        claimed.append(job.place)
+    assert told == claimed == order
+    assert [job.place for job in expired] == [5]
+    assert left == work_of(dict(queue.sums))

@@ -5,7 +5,8 @@ for what solving for all of them does in a few rounds. What is seen of the final
 has its derivative in every number measured by moving that (`moved`); they make Gauss and Newton's normal equations.
 Each round measures other seeds and may add its equations to those of the rounds before, carried along to where the
 table is now, so that a late round stands on all seeds so far at the price of its own (incremental Gauss-Newton,
-Bertsekas 1996). Last come rounds over many seeds, where times stay (`pulled`).
+Bertsekas 1996). Last come rounds over many seeds, where times stay (`pulled`): the slope is theirs, while
+the curvature, which changes less on the way, is what the rounds before saw as well.
 
 Validation seeds choose in each round whether it adds, and Marquardt's damping: the boldest step is taken that they find
 as good as the best one, within half a standard error. To stay where one is counts as a step, and has no privilege: the
@@ -133,11 +134,19 @@ def looks(dampings: int, number: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """A table, what it costs on each validation seed, shape (M,), and what the rounds before have measured."""
+    """A table, what it costs on each validation seed, and what the rounds before have measured.
+
+    Attributes:
+        table: the sampler.
+        costs: its errors, or their logarithms, shape (M,).
+        known: equations that are carried along, in every number.
+        curvature: that of gains and weights in the rounds that moved them: it changes less on the way than the slope.
+    """
 
     table: Table
     costs: FloatArray
     known: Equations | None = None
+    curvature: FloatArray | float = 0.0
 
     @property
     def cost(self) -> float:
@@ -184,15 +193,19 @@ class _Descent:
         measured = moved_equations(self._calibration, numbers, seeds, self._options.floor)
         self._spent += len(seeds) * moved_cost(state.table.evaluations_count, self._done)
         choices = [measured] if state.known is None else [measured + state.known, measured]
-        return self._stepped(replace(state, known=choices[0]), numbers, choices, self._options.dampings)
+        staying = np.array([place.kind != "time" for place in numbers.places])
+        curvature = state.curvature + measured.curvature[np.ix_(staying, staying)]
+        state = replace(state, known=choices[0], curvature=curvature)
+        return self._stepped(state, numbers, choices, self._options.dampings)
 
     def _finishing_round(self, state: _State, count: int) -> _State:
-        """A step of gains and guidance weights along the equations of many seeds."""
+        """A step of gains and guidance weights along the slope of many seeds."""
         seeds = range(min(count, self._calibration.problem.seeds_count))
         along, numbers = self._options.along(len(seeds)), self._numbers(state, timed=False)
         measured = pulled_equations(self._calibration, numbers, seeds, self._options.floor, along)
         self._spent += len(seeds) * pulled_cost(along) * state.table.evaluations_count
-        return self._stepped(state, numbers, [measured], self._options.gentle)
+        equations = measured.curved_as(measured.curvature + state.curvature)
+        return self._stepped(state, numbers, [equations], self._options.gentle)
 
     def _numbers(self, state: _State, *, timed: bool) -> TableNumbers:
         problem = self._calibration.problem
@@ -205,7 +218,7 @@ class _Descent:
     ) -> _State:
         """Where the boldest step leads that is as good as the best; the state as it is comes last."""
         moved = [self._moved(numbers, each, damping) for each in choices for damping in sorted(dampings)]
-        tried = [*(each for each in moved if each is not None), state]
+        tried = [*(replace(each, curvature=state.curvature) for each in moved if each is not None), state]
         best = _best(tried)
         return next(each for each in tried if not each.is_worse(best))
 

@@ -30,6 +30,11 @@ class Equations:
         """The same parabola seen from where the step leads."""
         return replace(self, downhill=self.downhill - self.curvature @ step)
 
+    def curved_as(self, seen: FloatArray | float) -> Equations:
+        """With a curvature that other rounds saw as well, scaled to the size of this one's."""
+        size, own = np.trace(np.asarray(seen)), np.trace(self.curvature)
+        return replace(self, curvature=seen * (own / size)) if size > 0 else self
+
     def step(self, damping: float) -> FloatArray:
         """Marquardt's (1963), with a share of the curvature added to it; numbers without any effect stay."""
         damped = self.curvature + damping * np.diag(np.diag(self.curvature))

@@ -10,6 +10,7 @@ import numpy as np
 from schedules.search.fit import FitOptions
 from schedules.search.moved import moved_cost
 from schedules.search.newton import NewtonOptions, looks
+from schedules.search.pulled import pulled_cost
 
 STOCK = ("ab2", "unipc-2")
 """Solvers whose tables are starts too, on shift 3."""
@@ -17,6 +18,7 @@ STOCK = ("ab2", "unipc-2")
 _SHARE_OF_STARTS = 0.35
 _FEWEST = 40  # seeds of a later round: fewer fit their own errors rather than everybody's
 _EXTRA = (192, 128, 96, 64)  # seeds of one more round over many, where the others leave something to spend
+_CHEAP = 2.0  # times what a round over many seeds costs for each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class PacerOptions:
         starts: most starts that the first round is made from.
         first: seeds whose derivatives the first round measures.
         most: the same for each later round, which measures other seeds.
-        later: most later rounds.
+        later: most later rounds, which are made only where moving each number in turn is cheap.
+        finishes: most rounds over many seeds.
         largest: most steps at which derivatives are worth their price; above, what was found for a step less goes on.
         beyond: seeds of each round over many that is made there.
         spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
@@ -48,9 +51,10 @@ class PacerOptions:
     first: int = 24
     most: int = 64
     later: int = 3
+    finishes: int = 2
     largest: int = 12
     beyond: tuple[int, ...] = (96,)
-    spend: int = 37_200
+    spend: int = 42_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
     def grid_shifts(self, steps: int) -> tuple[float, ...]:
@@ -110,18 +114,30 @@ class Outlay:
         first = min(options.first, seeds)
         begun = first * cost + (1 + looks(dampings, 0)) * look
         starts = int(np.clip(_SHARE_OF_STARTS * left // begun, 1, options.starts))
-        left, fewest = left - starts * begun, min(_FEWEST, seeds) * cost
-        tries = [look * sum(looks(dampings, number) for number in range(1, n + 1)) for n in range(options.later + 1)]
-        count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
-        each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
-        rounds = (first, *(each,) * count)
-        evaluations = started + starts * begun + count * each * cost + tries[count] + finish
-        many, left = options.newton.many, options.spend - evaluations
-        if not count and (extra := _extra_round(options.newton, left // steps, seeds, validation)):
-            return cls(
-                started, starts, rounds, extra.many + many, evaluations + steps * extra.finish(seeds, validation)
-            )
-        return cls(started, starts, rounds, many, evaluations)
+        left -= starts * begun
+        rounds, moved = _later_rounds(options, steps, left, seeds=seeds, validation=validation)
+        left -= moved
+        repeated = int(np.clip(left // finish, 0, options.finishes - 1)) if not rounds else 0
+        many, left = options.newton.many * (1 + repeated), left - repeated * finish
+        if not rounds and not repeated and (extra := _extra_round(options.newton, left // steps, seeds, validation)):
+            many, left = extra.many + many, left - steps * extra.finish(seeds, validation)
+        return cls(started, starts, (first, *rounds), many, options.spend - left)
+
+
+def _later_rounds(
+    options: PacerOptions, steps: int, left: int, *, seeds: int, validation: int
+) -> tuple[tuple[int, ...], int]:
+    """Seeds of each later round that moves every number, and their cost; none where other rounds are far cheaper."""
+    cost, look, newton = moved_cost(steps), steps * validation, options.newton
+    if cost > _CHEAP * steps * pulled_cost(newton.along(seeds)):
+        return (), 0
+    fewest = min(_FEWEST, seeds) * cost
+    tries = [
+        look * sum(looks(len(newton.dampings), n) for n in range(1, count + 1)) for count in range(options.later + 1)
+    ]
+    count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
+    each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
+    return (each,) * count, count * each * cost + tries[count]
 
 
 def _extra_round(newton: NewtonOptions, left: int, seeds: int, validation: int) -> NewtonOptions | None:

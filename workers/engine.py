@@ -1,7 +1,6 @@
 """A worker's compute: admit, step, decode. It knows models and tables, and nothing of queues.
 
-Prompts are encoded and latents decoded in lanes: in the step loop's own thread, or beside it. What a lane has done is
-taken up at the next turn.
+Prompts are encoded and latents decoded in lanes, in the steps' own thread or beside it; a turn takes up what they did.
 """
 
 from __future__ import annotations
@@ -51,20 +50,19 @@ class Engine:
 
     Args:
         family: the model.
-        slots: most requests held at once, beside those on express seats.
+        slots: most requests held at once, beside `express` more.
         max_rows: most rows of one network call, where there is memory for them.
         best_effort_slack_s: slack given to jobs without a deadline.
-        express: seats beside the slots.
         last_attempt: from which attempt on, at least the second, a job steps alone, lest it bring others down too.
         policy: which requests step first when not all fit into one batch.
         aging_s: seconds after which a request no longer waits for the policy's favour.
         batch_invariant: whether a picture's bits must not depend on what else is in the batch.
-        overlap: whether prompts are encoded and latents decoded beside the step loop.
+        overlap: whether prompts are encoded and latents decoded beside the steps.
         prompt_cache_bytes: most bytes of encoded prompts kept.
         on_out_of_memory: told the stage of each call that ran out of memory and is made again in parts.
         longest: most evaluations of an image that memory is set aside for.
         loras: those that jobs may name; none by default.
-        smaller: the model with another network in place of its own, by the name that rows of a schedule have for it.
+        smaller: the model with other networks in place of its own, by name.
         bucketed: whether calls are recorded by their number of rows, and batches are filled up to one of a few.
 
     `admit` and `turn` raise DeviceLostError, after which the engine is of no use.

@@ -72,15 +72,17 @@ def _measured(run: SearchRun, schedule: Schedule, *, kept: bool) -> tuple[Entry,
 def _request(schedule: Schedule, seeds: int | None) -> SearchRequest:
     """What the entries were measured by, as far as they were."""
     shown = next((entry.evidence for entry in schedule.entries if entry.evidence), None)
-    if shown is None and seeds is None:
-        raise ValueError(f"seeds: {schedule.model}/{schedule.solver_id} has no evidence yet; say how many")
+    if seeds is None:
+        if shown is None:
+            raise ValueError(f"seeds: {schedule.model}/{schedule.solver_id} has no evidence yet; say how many")
+        seeds = shown.seeds
     native = native_of(schedule)
     usual = usual_baselines(native, learned=schedule.solver == LEARNED)
     return SearchRequest(
         schedule.solver,
         tuple(entry.steps for entry in schedule.entries),
         float(schedule.provenance.parameters["guidance_scale"]),
-        held_out=seeds or (shown.seeds if shown else 1),
+        held_out=seeds,
         grid=1,
         path_budget=1,
         teacher_steps=schedule.provenance.teacher_steps,

@@ -118,7 +118,8 @@ class SearchOptions:
             ValueError: it is not possible with this model, or at all.
         """
         _check_placeable(lab, placement=self.placement)
-        seeds = self.seeds or (_SEEDS_LEARNED if self.learned else _SEEDS)
+        usual = _SEEDS_LEARNED if self.learned else _SEEDS
+        seeds = usual if self.seeds is None else self.seeds
         return SearchRequest(
             LEARNED if self.learned else self.solver or "euler", self.wanted(),
             lab.guidance_scale if self.guidance is None else self.guidance,

@@ -231,7 +231,7 @@ def test_contradictions_are_refused_with_the_numbers(
 
 
 def test_of_a_number_of_steps_the_best_schedule_is_refused() -> None:
-    error = refused(registry=Registry.load(), guidance_scale=CARD.guidance_scale, steps=8, evaluations=12)
+    error = refused(registry=Registry.load(), guidance_scale=CARD.guidance_scale, steps=8, evaluations=11)
     assert "8 steps of schedule 'shapes-64/learned/8' under solver 'learned' take 16" in error.detail
 
 

@@ -26,6 +26,8 @@ def test_broken_budgets_are_refused(text: str) -> None:
         ({"solver": "rk45"}, "solver: must be one of euler"),
         ({"budgets": (4, 2)}, "budgets: must rise"),
         ({"grid": 6, "teacher_steps": 60}, r"path_budget: must be in 1\.\.6"),
+        ({"seeds": 0}, "seeds: must be at least 1, is 0"),
+        ({"held_out": 0}, "held_out: must be at least 1, is 0"),
         ({"teacher_steps": 50}, "teacher_steps: must be a multiple of the grid's 40"),
         ({"baselines": ("uniform", "best")}, "'best' is not"),
         ({"baselines": ()}, "at least one"),

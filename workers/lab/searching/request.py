@@ -83,15 +83,21 @@ class SearchRequest:
             raise ValueError(f"path_budget: must be in 1..{self.grid} (the grid's intervals), is {self.path_budget}")
         if self.teacher_steps % self.grid:
             raise ValueError(f"teacher_steps: must be a multiple of the grid's {self.grid}, is {self.teacher_steps}")
-        for name in ("screen", "path_seeds"):
-            if not 1 <= getattr(self, name) <= self.seeds:
-                raise ValueError(f"{name}: must be in 1..{self.seeds} (the seeds), is {getattr(self, name)}")
+        self._check_seeds()
         if not self.baselines:
             raise ValueError("baselines: must name at least one grid")
         for name in self.baselines:
             self.baseline(name)
         self._check_placement()
         self._check_start()
+
+    def _check_seeds(self) -> None:
+        for name in ("seeds", "validation", "held_out"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, is {getattr(self, name)}")
+        for name in ("screen", "path_seeds"):
+            if not 1 <= getattr(self, name) <= self.seeds:
+                raise ValueError(f"{name}: must be in 1..{self.seeds} (the seeds), is {getattr(self, name)}")
 
     def _check_placement(self) -> None:
         if self.placement and (not self.learned or self.guidance_scale == 1):

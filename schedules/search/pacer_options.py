@@ -116,11 +116,9 @@ class Outlay:
         starts = int(np.clip(_SHARE_OF_STARTS * left // begun, 1, options.starts))
         left -= starts * begun
         rounds, moved = _later_rounds(options, steps, left, seeds=seeds, validation=validation)
-        left -= moved
-        repeated = int(np.clip(left // finish, 0, options.finishes - 1)) if not rounds else 0
-        many, left = options.newton.many * (1 + repeated), left - repeated * finish
-        if not rounds and not repeated and (extra := _extra_round(options.newton, left // steps, seeds, validation)):
-            many, left = extra.many + many, left - steps * extra.finish(seeds, validation)
+        many, left = options.newton.many, left - moved
+        if not rounds and (more := _more_rounds(options, left // steps, seeds, validation)):
+            many, left = more.many + many, left - steps * more.finish(seeds, validation)
         return cls(started, starts, (first, *rounds), many, options.spend - left)
 
 
@@ -132,15 +130,16 @@ def _later_rounds(
     if cost > _CHEAP * steps * pulled_cost(newton.along(seeds)):
         return (), 0
     fewest = min(_FEWEST, seeds) * cost
-    tries = [
-        look * sum(looks(len(newton.dampings), n) for n in range(1, count + 1)) for count in range(options.later + 1)
-    ]
+    tried = [looks(len(newton.dampings), number) for number in range(1, options.later + 1)]
+    tries = [look * sum(tried[:count]) for count in range(len(tried) + 1)]
     count = max((n for n in range(1, len(tries)) if n * fewest + tries[n] <= left), default=0)
     each = min(options.most, seeds, (left - tries[count]) // (count * cost)) if count else 0
     return (each,) * count, count * each * cost + tries[count]
 
 
-def _extra_round(newton: NewtonOptions, left: int, seeds: int, validation: int) -> NewtonOptions | None:
-    """A round over many seeds before the others, where none that moves every number is paid for; what is left pays."""
-    rounds = (replace(newton, many=(count,)) for count in _EXTRA if count <= seeds)
-    return next((each for each in rounds if each.finish(seeds, validation) <= left), None)
+def _more_rounds(options: PacerOptions, left: int, seeds: int, validation: int) -> NewtonOptions | None:
+    """What the rollouts left pay for before the last round over many seeds: more like it, or a smaller one."""
+    whole = [options.newton.many * count for count in range(options.finishes - 1, 0, -1)]
+    rounds = [*whole, *((count,) for count in _EXTRA if count <= seeds)]
+    tried = (replace(options.newton, many=each) for each in rounds)
+    return next((each for each in tried if each.finish(seeds, validation) <= left), None)

@@ -205,6 +205,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
             "ridge": learning.fit.ridge,
             "spend": learning.spend,
             "many": ", ".join(map(str, learning.newton.many)),
+            "finishes": learning.finishes,
             "beyond": ", ".join(map(str, learning.beyond)),
             "largest_descended": learning.largest,
         }

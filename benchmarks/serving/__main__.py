@@ -32,13 +32,14 @@ from pacer.models import load as load_card
 from pacer.settings import Settings
 
 DEFAULT_POLICY: PolicyName = Settings.model_fields["policy"].default
+_WIDTH = 120  # of what is printed into a file
 _LOADS = "0.3,0.5,0.7,0.9,1.1,1.5,2.0"
 
 
 def main() -> int:
     """Measure, print, draw; returns the exit code."""
     asked = _arguments().parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     # SIGTERM unwinds like Ctrl-C, so that no server is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.serving.results import Row
@@ -11,6 +11,9 @@ from benchmarks.serving.servers import SERVERS
 
 BEYOND = 1.5
 """The load, over that at which the best peer peaks, at which goodput is compared once more."""
+
+GOODPUT = "goodput_per_s"
+"""Pictures in time a second, as rows name it."""
 
 SHORT = "4"
 """The step budget whose latency is compared."""
@@ -28,6 +31,7 @@ class Ratio:
         ratio: Pacer's over the peer's; None where one of them is missing or zero.
         bar: what is wanted of the ratio.
         at: whether the bar is the least or the most.
+        asked: what Pacer's own would be if all that was asked of it had been in time; None where nothing limits it.
     """
 
     figure: str
@@ -36,6 +40,7 @@ class Ratio:
     peer: str | None
     bar: float
     at: Literal["least", "most"]
+    asked: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -56,19 +61,13 @@ def ratios_of(rows: Sequence[Row], policy: str) -> list[Ratio]:
     loads = [row for row in good if row["kind"] == "load"]
     own = [row for row in loads if _is_pacer(row, policy)]
     peers = [row for row in loads if SERVERS[row["server"]].peer]
-    peak = _best(peers, "goodput_per_s")
+    peak = _best(peers, GOODPUT)
     load = None if peak is None else float(peak["load"])
     beyond = None if load is None else beyond_of(load)
     bursts = [row for row in good if row["kind"] == "burst"]
     return [
-        _ratio("maximum goodput over all loads", own, peers, "goodput_per_s", 2.0),
-        _ratio(
-            f"goodput at {BEYOND:g} x the load at which the best peer peaks",
-            _at(own, beyond),
-            _at(peers, beyond),
-            "goodput_per_s",
-            3.0,
-        ),
+        _ratio("maximum goodput over all loads", own, peers, GOODPUT, 2.0),
+        *_beyond(_at(own, beyond), _at(peers, beyond), peak),
         _short_latency(_at(own, load), peak),
         _ratio(
             "throughput at saturation",
@@ -83,8 +82,23 @@ def ratios_of(rows: Sequence[Row], policy: str) -> list[Ratio]:
 def peak_load(rows: Iterable[Row]) -> float | None:
     """The load at which the best peer peaks; None without any peer's row."""
     peers = [row for row in rows if row["kind"] == "load" and "failed" not in row and SERVERS[row["server"]].peer]
-    peak = _best(peers, "goodput_per_s")
+    peak = _best(peers, GOODPUT)
     return None if peak is None else float(peak["load"])
+
+
+def still_rising(rows: Iterable[Row], server: str, policy: str | None) -> float | None:
+    """The highest load of a server where it does best there; None where it did better at a lower one, or nowhere.
+
+    Args:
+        rows: all that was measured.
+        server: its name.
+        policy: its policy, if it has one.
+    """
+    own = [row for row in rows if row["kind"] == "load" and (row["server"], row["policy"]) == (server, policy)]
+    highest = max(own, key=lambda row: float(row["load"]), default=None)
+    if highest is None or "failed" in highest or _best([row for row in own if "failed" not in row], GOODPUT) != highest:
+        return None
+    return float(highest["load"])
 
 
 def beyond_of(load: float) -> float:
@@ -119,6 +133,21 @@ def _ratio(name: str, own: Sequence[Row], peers: Sequence[Row], figure: str, bar
         bar=bar,
         at="least",
     )
+
+
+def _beyond(own: Sequence[Row], peers: Sequence[Row], peak: Row | None) -> list[Ratio]:
+    """Against the peer that peaked, and against whichever is best there."""
+    name = f"goodput at {BEYOND:g} x the load at which the best peer peaks"
+    peaked = [row for row in peers if peak is not None and row["server"] == peak["server"]]
+    both = (_ratio(f"{name}, against that peer", own, peaked, GOODPUT, 3.0),
+            _ratio(f"{name}, against the best there", own, peers, GOODPUT, 3.0))  # fmt: skip
+    return [replace(each, asked=_asked(own)) for each in both]
+
+
+def _asked(own: Sequence[Row]) -> float | None:
+    """Pictures a second that were asked for."""
+    share = own[0]["in_time_share"] if own else 0.0
+    return float(own[0][GOODPUT]) / share if share else None
 
 
 def _short_latency(own: Sequence[Row], peak: Row | None) -> Ratio:

@@ -88,6 +88,8 @@ def _ratios_table(ratios: Sequence[dict[str, Any]]) -> Table:
     for one in ratios:
         known = one["ratio"] is not None
         told = {True: "[green]met[/]", False: "[red]missed[/]", None: "unknown"}[one["met"]]
+        if one["met"] is False and one.get("asked") is not None:
+            told += f"; {one['pacer'] / one['asked']:.0%} of what was asked"
         sign = ">=" if one["at"] == "least" else "<="
         numbers = [f"{one[name]:.3f}" if one[name] is not None else "" for name in ("pacer", "best_peer")]
         ratio = f"{one['ratio']:.2f}" if known else ""

@@ -1,4 +1,4 @@
-"""Which measurements are made, in what order: solo times, all loads, the load beyond the peak, bursts."""
+"""Which measurements are made, in what order: solo times, all loads, the load beyond the peak, higher ones, bursts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.common import measuring_bar
 from benchmarks.serving.measure import Reference, Second, measure_burst, measure_load, solo
 from benchmarks.serving.process import ServerError
-from benchmarks.serving.ratios import as_json, beyond_of, peak_load, ratios_of
+from benchmarks.serving.ratios import as_json, beyond_of, peak_load, ratios_of, still_rising
 from benchmarks.serving.results import Kind, Results, Row
 from benchmarks.serving.servers import Contestant, Machine, missing
 from benchmarks.serving.trace import make_burst, make_trace, mean_seconds
@@ -19,6 +19,7 @@ DEADLINE = 3.0
 """A request's deadline, in times that its budget takes alone."""
 
 _MOST_BEYOND = 3  # times that a peer may turn out to peak later than was thought
+_MOST_RISES = 4  # of a server that does best at the highest load so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Wanted:
         seconds: of each load.
         seed: of traces and pictures.
         burst: requests of the closed burst; 0 leaves it out.
-        beyond: whether the load beyond the best peer's peak is measured too.
+        beyond: whether the load beyond the best peer's peak is measured too, and higher ones of whoever does best at
+            the highest so far, so that every server shows its own best load.
         deadlines: whether Pacer is told the deadlines.
         solo_repeats: requests of each budget from which the solo times come.
         policy: the one that the ratios are about.
@@ -74,6 +76,7 @@ class Sweep:
                 self._loads(contestants, load)
             if self._wanted.beyond:
                 self._beyond(contestants)
+                self._rises(contestants)
             if self._wanted.burst:
                 for contestant in contestants:
                     self._measure("burst", contestant, None)
@@ -117,6 +120,16 @@ class Sweep:
                 self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + len(contestants))
             measured = peak
             self._loads(contestants, beyond_of(peak))
+
+    def _rises(self, contestants: Sequence[Contestant]) -> None:
+        """Higher loads for each that does best at the highest one that it has seen."""
+        for contestant in contestants:
+            for _ in range(_MOST_RISES):
+                load = still_rising(self._results.rows, contestant.server.name, contestant.policy)
+                if load is None:
+                    break
+                self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + 1)
+                self._measure("load", contestant, beyond_of(load))
 
     def _measure(self, kind: Kind, contestant: Contestant, load: float | None) -> None:
         """One row, unless it is there already."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.serving.figures import Outcome, State, burst_throughput, figures_of
-from benchmarks.serving.ratios import peak_load, ratios_of
+from benchmarks.serving.ratios import peak_load, ratios_of, still_rising
 from benchmarks.serving.results import Results, ResumeError, Row, resumed
 from benchmarks.serving.servers import SERVERS, Contestant
 from benchmarks.serving.trace import MIX, make_burst, make_trace, mean_seconds
@@ -132,7 +132,7 @@ def load_row(server: str, load: float, goodput: float, short_s: float, policy: s
     latency = {"mean": short_s, "p50": short_s, "p95": short_s, "p99": short_s}
     return {
         "kind": "load", "server": server, "policy": policy, "load": load, "goodput_per_s": goodput,
-        "by_steps": {"4": {"arrivals": 1, "in_time_share": 1.0, "latency_s": latency}},
+        "in_time_share": 0.8, "by_steps": {"4": {"arrivals": 1, "in_time_share": 1.0, "latency_s": latency}},
     }  # fmt: skip
 
 
@@ -150,16 +150,32 @@ def test_ratios_are_against_the_peer_that_is_best_at_each_figure() -> None:
         {**load_row("ray-serve", 0.5, 0.0, 0.0), "failed": "did not start"},
     ]  # fmt: skip
     assert peak_load(rows) == 0.5
-    most, beyond, short, saturated = ratios_of(rows, "least_slack")
+    most, peaked, beyond, short, saturated = ratios_of(rows, "least_slack")
+    assert (peaked.ratio, peaked.peer, peaked.met) == (pytest.approx(4.0 / 0.5), "fastapi", True)
     assert (most.ratio, most.peer, most.met) == (pytest.approx(4.0 / 2.0), "fastapi", True)
     assert (beyond.ratio, beyond.peer, beyond.met) == (pytest.approx(4.0 / 1.0), "litserve", True)
     assert (short.ratio, short.peer, short.met) == (pytest.approx(0.2 / 0.8), "fastapi", True)
     assert (saturated.ratio, saturated.peer, saturated.met) == (pytest.approx(6.0 / 4.0), "litserve", True)
 
 
+def test_a_server_rises_while_it_does_best_at_its_highest_load() -> None:
+    rows = [load_row("pacer", 1.0, 2.0, 0.1, "fifo"), load_row("pacer", 2.0, 3.0, 0.1, "fifo")]
+    rows += [load_row("litserve", 1.0, 2.0, 0.1), load_row("litserve", 2.0, 1.0, 0.1)]
+    rows += [{**load_row("fastapi", 2.0, 9.0, 0.1), "failed": "did not start"}, burst_row("fastapi", 3.0)]
+    assert still_rising(rows, "pacer", "fifo") == 2.0
+    assert still_rising([*rows, load_row("pacer", 3.0, 2.9, 0.1, "fifo")], "pacer", "fifo") is None
+    assert [still_rising(rows, name, None) for name in ("litserve", "fastapi", "ray-serve")] == [None] * 3
+
+
+def test_it_is_told_how_much_of_what_was_asked_for_was_in_time() -> None:
+    rows = [load_row("fastapi", 1.0, 2.0, 0.8), load_row("fastapi", 1.5, 1.5, 0.8)]
+    rows.append(load_row("pacer", 1.5, 3.2, 0.1, "fifo"))
+    assert ratios_of(rows, "fifo")[1].asked == pytest.approx(4.0)
+
+
 def test_a_bar_that_is_not_reached_is_missed_and_without_rows_nothing_is_said() -> None:
     rows = [load_row("fastapi", 0.5, 2.0, 0.8), load_row("pacer", 0.5, 2.4, 0.4, "least_slack")]
-    most, beyond, short, saturated = ratios_of(rows, "least_slack")
+    most, _, beyond, short, saturated = ratios_of(rows, "least_slack")
     assert (most.met, short.met) == (False, False)
     assert (beyond.met, saturated.met, beyond.ratio) == (None, None, None)
     assert all(one.met is None for one in ratios_of([], "least_slack"))

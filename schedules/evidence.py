@@ -90,6 +90,12 @@ class Evidence(Strict):
     quality: Figure | None = Field(
         default=None, description="share of the teacher's task score; without a task, SSIM to its pictures"
     )
+    quality_seeds: int | None = Field(
+        default=None,
+        ge=1,
+        description="likewise of task score and quality",
+        exclude_if=lambda seeds: seeds is None,
+    )
     kept_ssim: tuple[Kept, ...] = Field(default=(), description="where quality is SSIM")
     seeds: int = Field(ge=1)
     seed_offset: int = Field(ge=0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from schedules.search.newton import Descended, NewtonOptions, descend
 from schedules.search.refine import Split
-from schedules.table import FloatArray, Table, TableError, all_fresh
+from schedules.table import FloatArray, Table, TableError, all_fresh, common_rows
 
 _MANY = (128,)
 _MOVED = (24, 64)
@@ -39,6 +39,8 @@ def search_splice(
     aims: tuple[Table, Table],
     splits: tuple[Split, Split],
     options: NewtonOptions | None = None,
+    *,
+    found: Table | None = None,
 ) -> Descended:
     """The best table of a length that begins as another does.
 
@@ -49,15 +51,14 @@ def search_splice(
             E - (done - 1), which may be begun anew after the first. With `done` 1 they are the same.
         splits: the seeds whose errors fall, in a view that is smooth; and other seeds, for the choice.
         options: of the descent, by default as `descent` says.
+        found: an earlier search's splice of the same, from which alone it goes on.
 
     Raises:
         TableError: tables over more than one noise, or with other rows than fully guided ones of the model's network.
-        ValueError: nothing was made or is left to do, or the aims' lengths do not fit.
+        ValueError: nothing was made or is left to do, or lengths do not fit.
     """
     calibration, validation = splits
-    starts = [resumed(begun, done, aims[0])]
-    if done > 1:
-        starts.append(restarted(begun, done, aims[1]))
+    starts = _starts(begun, done, aims) if found is None else [_found(begun, done, aims[0], found)]
     return descend(starts, calibration, validation, options or descent(done), done=done)
 
 
@@ -113,6 +114,18 @@ def resumed_times(made: FloatArray, aim: FloatArray) -> FloatArray:
     reached = float(np.interp(-made[-1], -grid, np.arange(count + 1.0)))
     places = np.linspace(reached, count, count - len(made) + 2)[1:-1]
     return np.concatenate([made, np.interp(places, np.arange(count + 1.0), grid)])
+
+
+def _starts(begun: Table, done: int, aims: tuple[Table, Table]) -> list[Table]:
+    starts = [resumed(begun, done, aims[0])]
+    return starts if done == 1 else [*starts, restarted(begun, done, aims[1])]
+
+
+def _found(begun: Table, done: int, aim: Table, found: Table) -> Table:
+    _check(begun, done, found, aim.evaluations_count)
+    if found.evaluations_count != aim.evaluations_count or common_rows(found, begun) < done:
+        raise ValueError(f"found: must begin with the {done} rows that were made and have as many as the aim")
+    return found
 
 
 def _check(begun: Table, done: int, aim: Table, count: int) -> None:

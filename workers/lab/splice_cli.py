@@ -21,7 +21,7 @@ from workers.lab.progress import progress_bar
 from workers.lab.searching.baselines import usual_baselines
 from workers.lab.searching.request import SearchRequest, parse_budgets
 from workers.lab.searching.run import SearchRun
-from workers.lab.searching.spliced import Splicing, Wanted
+from workers.lab.searching.spliced import Effort, Splicing, Wanted
 from workers.lab.store import LabStore
 
 
@@ -34,6 +34,9 @@ def splices(
     done: Annotated[str, typer.Option(help="Steps that were made by then, such as 1 or 1-3.")] = "1",
     seeds: Annotated[int, typer.Option(help="Calibration seeds.")] = 128,
     validation: Annotated[int, typer.Option(help="Seeds that choose.")] = 64,
+    rounds: Annotated[str | None, typer.Option(help="Seeds of each round that moves all numbers, as 24,64.")] = None,
+    many: Annotated[str | None, typer.Option(help="Seeds of each round after these, as 128,256.")] = None,
+    go_on: Annotated[bool, typer.Option("--go-on", help="Begin with the splices that the artefact has.")] = False,
     batch: Batch = 128,
     registry: RegistryFolder = None,
     prompts: PromptFile = None,
@@ -48,12 +51,13 @@ def splices(
     wanted = list(_wanted(schedule, begun, to, done))
     if not wanted:
         raise ValueError(f"--begun, --to, --done: {artefact} has no two budgets such as {begun} and {to}")
+    effort = Effort(_counts(rounds, "rounds"), _counts(many, "many"), go_on)
     lab = open_model_of(schedule, settings, prompts)
     request = _request(schedule, wanted, lab.native, seeds=seeds, validation=validation, batch=batch)
     console = Console()
     path = artefact_path(out, schedule.model, schedule.solver, schedule.variant)
     with progress_bar(console) as progress:
-        splicing = Splicing(SearchRun(lab, request, LabStore(data), Meter(progress)), schedule)
+        splicing = Splicing(SearchRun(lab, request, LabStore(data), Meter(progress)), schedule, effort)
         splicing.expect(wanted)
         for each in wanted:
             schedule = _with(schedule, splicing.splice(each))
@@ -73,6 +77,16 @@ def _request(
         held_out=shown, screen=1, path_seeds=1, grid=1, path_budget=1, teacher_steps=schedule.provenance.teacher_steps,
         baselines=usual_baselines(native, learned=True), batch=batch, grids=native.grids,
     )  # fmt: skip
+
+
+def _counts(text: str | None, name: str) -> tuple[int, ...] | None:
+    """Read "24,64"; "0" is no round at all, and None stays None."""
+    if text is None or text.strip() == "0":
+        return None if text is None else ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"{name}: must be numbers of seeds such as 24,64, or 0 for no round, is {text!r}")
+    return tuple(int(part) for part in parts)
 
 
 def _wanted(schedule: Schedule, begun: str, to: str, done: str) -> Iterator[Wanted]:

@@ -64,6 +64,20 @@ def test_the_search_gains_on_either_start(splits: tuple[Split, Split], begun: in
     assert found.validation_error < 0.5 * least
 
 
+def test_a_longer_search_goes_on_from_what_was_found(splits: tuple[Split, Split]) -> None:
+    begun, aims = table(8), (table(5), table(4))
+    short = search_splice(begun, 2, aims, splits, NewtonOptions(rounds=(), many=(40,)))
+    longer = search_splice(begun, 2, aims, splits, NewtonOptions(rounds=(), many=(40, 40)), found=short.table)
+    assert common_rows(begun, longer.table) >= 2
+    assert longer.validation_error < 0.95 * short.validation_error
+
+
+@pytest.mark.parametrize("found", [table(5), resumed(table(8), 2, table(6))])
+def test_what_was_found_must_be_a_splice_of_the_same(splits: tuple[Split, Split], found: Table) -> None:
+    with pytest.raises(ValueError, match="found: must begin with the 2 rows"):
+        search_splice(table(8), 2, (table(5), table(4)), splits, found=found)
+
+
 @pytest.mark.parametrize("done", [0, 4, 6])
 def test_something_must_be_made_and_something_left(done: int) -> None:
     with pytest.raises(ValueError, match="must be in 1"):

@@ -102,6 +102,27 @@ def test_what_single_pictures_keep_is_measured_on_more_seeds(folder: Path, searc
         main(settings, [*command, "--seeds=1"])
 
 
+def test_quality_is_measured_on_more_seeds_of_some_budgets(folder: Path, searched: Path, tmp_path: Path) -> None:
+    where = [f"--prompts={folder / 'prompts.txt'}", f"--registry={searched}", f"--data={tmp_path / 'lab'}"]
+    command = ["measure", "tiny/euler", f"--out={tmp_path}", *where, "--quality"]
+    settings = Settings(models=(str(folder),))
+    old = read(searched / "tiny" / "euler.json").entries
+    last = old[-1].steps
+    assert main(settings, [*command, "--seeds=12", f"--budgets={last}"]) == 0
+    *others, new = read(tmp_path / "tiny" / "euler.json").entries
+    assert others == list(old[:-1])
+    assert new.evidence is not None
+    assert new.evidence.quality_seeds == 12
+    assert new.evidence.quality is not None
+    assert new.model_copy(update={"evidence": None}) == old[-1].model_copy(update={"evidence": None})
+    stayed = {"quality_seeds": None, "task_score": None, "quality": None}
+    assert old[-1].evidence is not None
+    assert new.evidence.model_copy(update=stayed) == old[-1].evidence.model_copy(update=stayed)
+    assert new.evidence.quality != old[-1].evidence.quality
+    with pytest.raises(ValueError, match="--budgets: tiny/euler has none of 19"):
+        main(settings, [*command, "--budgets=19"])
+
+
 def test_the_artefact_says_what_its_search_cost(searched: Path) -> None:
     said = read(searched / "tiny" / "euler.json").provenance.parameters
     assert int(said["search_evaluations"]) > 0

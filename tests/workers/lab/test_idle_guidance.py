@@ -10,7 +10,7 @@ from torch import Tensor
 
 from schedules.artefact import LEARNED, Schedule, StoredTable, parse
 from schedules.search.problem import Field
-from schedules.table import UncondMode
+from schedules.table import UncondMode, common_rows
 from tests.workers.lab.conftest import PROMPTED, UNPROMPTED
 from workers.lab.meter import Meter
 from workers.lab.model import LabModel
@@ -18,7 +18,7 @@ from workers.lab.searching.baselines import LEARNED_FLOW
 from workers.lab.searching.request import SearchRequest
 from workers.lab.searching.run import SearchRun
 from workers.lab.searching.search import search_schedule
-from workers.lab.searching.spliced import Splicing, Wanted
+from workers.lab.searching.spliced import Effort, Splicing, Wanted
 from workers.lab.store import LabStore
 
 REQUEST = SearchRequest(
@@ -76,3 +76,15 @@ def test_a_splice_begins_as_the_artefact_has_it(model: LabModel, tmp_path: Path,
     splice = splicing.splice(Wanted(begun=2, done=1, steps=3))
     assert splice.table.uncond == (mode, "fresh", "fresh")
     parse(found.model_copy(update={"splices": (splice,)}).model_dump_json())  # or it would be refused
+
+
+def test_a_splice_goes_on_from_the_one_that_the_artefact_has(model: LabModel, tmp_path: Path) -> None:
+    found = with_first_weight(search(model, tmp_path, budgets=(2, 3)), 0.0, "skipped")
+    wanted, run = Wanted(begun=2, done=1, steps=3), SearchRun(model, REQUEST, LabStore(tmp_path), Meter())
+    first = Splicing(run, found).splice(wanted)
+    known = found.model_copy(update={"splices": (first,)})
+    stayed = Splicing(run, known, Effort(rounds=(), many=(), go_on=True)).splice(wanted)
+    assert stayed.evidence == first.evidence
+    assert common_rows(stayed.table.table(), first.table.table()) == 3
+    anew = Splicing(run, known, Effort(rounds=(), many=())).splice(wanted)
+    assert anew.evidence != first.evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +13,14 @@ from schedules.artefact import Entry, Schedule
 from schedules.search.idle_branches import with_all_branches, without_idle_branches
 from schedules.search.method import Sampler
 from schedules.search.moved import moved_cost
-from schedules.search.newton import looks
+from schedules.search.newton import NewtonOptions, looks
 from schedules.search.pacer import sampler_of
 from schedules.search.splicing import descent, search_splice
 from schedules.splice import Splice
 from schedules.stored_table import StoredTable
 from schedules.table import FloatArray, Table, common_rows
 from workers.lab.candidate import pack_all, unpack_all
-from workers.lab.native import artefact_sampler
+from workers.lab.native import artefact_sampler, native_of
 from workers.lab.searching.evidence import Evidences
 from workers.lab.searching.run import SearchRun
 from workers.lab.store import Json
@@ -35,16 +35,38 @@ class Wanted(NamedTuple):
     steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long splices are searched, and from where.
+
+    Attributes:
+        rounds: seeds of each round that moves every number; None for the usual ones.
+        many: of each round after these, where times stay; likewise.
+        go_on: from the splices that the artefact has, where it has them.
+    """
+
+    rounds: tuple[int, ...] | None = None
+    many: tuple[int, ...] | None = None
+    go_on: bool = False
+
+    def descent(self, done: int) -> NewtonOptions:
+        """How a tail descends after so many evaluations."""
+        usual = descent(done)
+        rounds = usual.rounds if self.rounds is None else self.rounds
+        return replace(usual, rounds=rounds, many=usual.many if self.many is None else self.many)
+
+
 class Splicing:
     """Searches an artefact's splices one after the other; what was found is kept on disk.
 
     Args:
         run: the model, the request, the store and the meter.
         schedule: the artefact.
+        effort: how long it searches, and from where.
     """
 
-    def __init__(self, run: SearchRun, schedule: Schedule) -> None:
-        self._run, self._schedule = run, schedule
+    def __init__(self, run: SearchRun, schedule: Schedule, effort: Effort | None = None) -> None:
+        self._run, self._schedule, self._effort = run, schedule, effort or Effort()
         self._splits = run.smoothly_compared(run.calibration), run.compared(run.validation)
         self._evidences = Evidences(run)
 
@@ -55,25 +77,7 @@ class Splicing:
     def splice(self, wanted: Wanted) -> Splice:
         """One of them, with its evidence."""
         self._run.meter.stage(f"{wanted.begun} to {wanted.steps} after {wanted.done}", self._cost(wanted))
-        begun, *aims = (self._table(n) for n in (wanted.begun, wanted.steps, wanted.steps - wanted.done + 1))
-
-        def make() -> Json:
-            found = search_splice(begun, wanted.done, (aims[0], aims[1]), self._splits)
-            sampler = sampler_of(found.table, self._run.calibration.problem.time_scale)
-            return {"found": pack_all({wanted.steps: sampler})}
-
-        tables = [StoredTable.of(table).model_dump_json() for table in (begun, *aims)]
-        key = {
-            **self._run.calibration.key,
-            "validation": self._run.validation.key,
-            "splice": list(wanted),
-            "tables": hashlib.sha256("".join(tables).encode()).hexdigest(),
-            "descent": repr(descent(wanted.done)),
-        }
-        record = self._run.store.record("splices", key, lambda: costed(self._run.meter, make))
-        sampler = unpack_all(str(record["found"]))[wanted.steps]
-        if not isinstance(sampler, Sampler):
-            raise TypeError("a splice is no sampler: this is a bug")
+        sampler = self._searched(wanted)
         sigmas, own = self._run.model.native.stored(sampler)
         begun_own = self._schedule.table(self._entry(wanted.begun))
         return Splice(
@@ -85,6 +89,37 @@ class Splicing:
             evidence=self._evidences.of_itself(sampler),
         )
 
+    def _searched(self, wanted: Wanted) -> Sampler:
+        begun, *aims = (self._table(n) for n in (wanted.begun, wanted.steps, wanted.steps - wanted.done + 1))
+        known, options = self._known(wanted), self._effort.descent(wanted.done)
+
+        def make() -> Json:
+            found = search_splice(begun, wanted.done, (aims[0], aims[1]), self._splits, options, found=known)
+            sampler = sampler_of(found.table, self._run.calibration.problem.time_scale)
+            return {"found": pack_all({wanted.steps: sampler})}
+
+        tables = [StoredTable.of(table).model_dump_json() for table in (begun, *aims, known) if table is not None]
+        key = {
+            **self._run.calibration.key,
+            "validation": self._run.validation.key,
+            "splice": list(wanted),
+            "tables": hashlib.sha256("".join(tables).encode()).hexdigest(),
+            "descent": repr(options),
+        }
+        record = self._run.store.record("splices", key, lambda: costed(self._run.meter, make))
+        sampler = unpack_all(str(record["found"]))[wanted.steps]
+        if not isinstance(sampler, Sampler):
+            raise TypeError("a splice is no sampler: this is a bug")
+        return sampler
+
+    def _known(self, wanted: Wanted) -> Table | None:
+        """The artefact's own splice of the same, where the search is to go on from it."""
+        splices = self._schedule.splices if self._effort.go_on else ()
+        same = (each for each in splices if (each.begun, each.done, each.steps) == wanted)
+        native = native_of(self._schedule)
+        tables = (native.sampler(np.array(each.sigmas), each.table.table()).table for each in same)
+        return next((with_all_branches(table) for table in tables), None)
+
     def _entry(self, steps: int) -> Entry:
         entry = self._schedule.entry(steps)
         if entry is None:
@@ -95,8 +130,8 @@ class Splicing:
         return with_all_branches(artefact_sampler(self._schedule, self._entry(steps)).table)
 
     def _cost(self, wanted: Wanted) -> float:
-        request, starts = self._run.request, 1 if wanted.done == 1 else 2
-        options = descent(wanted.done)
+        starts = 1 if wanted.done == 1 or self._known(wanted) is not None else 2
+        request, options = self._run.request, self._effort.descent(wanted.done)
         rollouts = options.finish(request.seeds, request.validation) + starts * request.validation + request.held_out
         rollouts += sum(looks(len(options.dampings), n) for n in range(len(options.rounds))) * request.validation
         first, measured = options.rounds[:1], sum(min(each, request.seeds) for each in options.rounds)

@@ -104,9 +104,10 @@ def derive(folder: Path, repo: str | None = None) -> dict[str, object]:
     if not isinstance(sample_size, int):
         raise UnderivableError(f"{habits.network}/config.json: sample_size is no whole number but {sample_size!r}")
     patch = int(network.get("patch_size") or 1) * habits.packing
-    sides = _sides(sample_size * factor, factor * patch)
+    native = sample_size // patch * patch * factor
+    sides = _sides(native, factor * patch, _most(name, network, native, factor * patch))
     return {
-        "width": sides, "height": sides, "size": (sides[1] // _MOST, sides[1] // _MOST),
+        "width": sides, "height": sides, "size": (native, native),
         "guidance_scale": habits.guidance_scale,
         "embedded_guidance": bool(network.get("guidance_embeds") or network.get("time_cond_proj_dim")),
         "quantization": _quantization(folder, index, habits.network),
@@ -194,10 +195,15 @@ def _factor(vae: Config) -> int:
     return factor
 
 
-def _sides(native: int, multiple: int) -> tuple[int, int, int]:
+def _most(name: str, network: Config, native: int, multiple: int) -> int:
+    """The largest side: Stable Diffusion 3 knows no more places of tokens than it was trained with."""
+    places = network.get("pos_embed_max_size") if name == "StableDiffusion3Pipeline" else None
+    return _MOST * native if places is None else min(_MOST * native, int(places) * multiple)
+
+
+def _sides(native: int, multiple: int, most: int) -> tuple[int, int, int]:
     """Least, most and multiple of a side, in pixels."""
-    least = max(multiple, native // _LEAST // multiple * multiple)
-    return least, _MOST * native, multiple
+    return max(multiple, native // _LEAST // multiple * multiple), most, multiple
 
 
 def _sampling(scheduler: Config, shift: float) -> dict[str, object]:

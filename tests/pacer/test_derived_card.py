@@ -196,6 +196,15 @@ def test_known_pipelines(
     assert card.weights_sha256 is None
 
 
+def test_sizes_are_whole_tokens_and_no_more_than_the_network_has_places_for(tmp_path: Path) -> None:
+    odd = load(put(tmp_path / "odd", changed(PIXART, "transformer", sample_size=101)))
+    assert (odd.default_size, odd.width) == ((800, 800), (192, 1600, 16))
+    narrow = load(put(tmp_path / "narrow", changed(SD3, "transformer", pos_embed_max_size=96)))
+    assert (narrow.default_size, narrow.height) == ((1024, 1024), (256, 1536, 16))
+    wide = load(put(tmp_path / "wide", changed(SD3, "transformer", pos_embed_max_size=192)))
+    assert wide.width == (256, 2048, 16)
+
+
 LCM = changed(SD15, "scheduler", _class_name="LCMScheduler", original_inference_steps=50, clip_sample=False)
 KLEIN = changed(FLUX, "model_index", _class_name="Flux2KleinPipeline")
 SDXL_TURBO = changed(changed(SDXL, "scheduler", timestep_spacing="trailing"), "unet", sample_size=64)

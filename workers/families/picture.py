@@ -73,23 +73,11 @@ class PictureFamily:
         return in_whole_levels(self.paint(x))
 
     def _unscaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
-        """Latents as the autoencoder made them; some had one mean and deviation for all channels, some one for each."""
-        config = self._pipeline.vae.config
-        mean, deviation = config.get("latents_mean"), config.get("latents_std")
-        if mean is None or deviation is None:
-            unscaled: Tensor = x / config.scaling_factor + (config.get("shift_factor") or 0.0)
-        else:
-            mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
-            unscaled = x * deviation / config.scaling_factor + mean
+        """Latents as the autoencoder made them: one scale for all, whatever else its configuration has, as in stock."""
+        unscaled: Tensor = x / self._pipeline.vae.config.scaling_factor
         return unscaled
 
     def _scaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
         """The inverse."""
-        config = self._pipeline.vae.config
-        mean, deviation = config.get("latents_mean"), config.get("latents_std")
-        if mean is None or deviation is None:
-            scaled: Tensor = (x - (config.get("shift_factor") or 0.0)) * config.scaling_factor
-        else:
-            mean, deviation = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
-            scaled = (x - mean) * config.scaling_factor / deviation
+        scaled: Tensor = x * self._pipeline.vae.config.scaling_factor
         return scaled

@@ -32,7 +32,8 @@ class QwenImageFamily:
         pipeline: the stock pipeline, on its device and in its dtype; its scheduler and its loop are never used.
 
     Raises:
-        ValueError: the network is configured to take the guidance scale, which no released one does.
+        ValueError: the network is configured to take the guidance scale, which no released one does, or pictures beside
+            the prompt, as those for editing are.
     """
 
     def __init__(self, pipeline: QwenImagePipeline) -> None:
@@ -40,6 +41,10 @@ class QwenImageFamily:
         self._transformer = pipeline.transformer.eval()
         if self._transformer.config.guidance_embeds:
             raise ValueError("the network takes the guidance scale as an input (guidance_embeds), which is not served")
+        if self._transformer.config.get("zero_cond_t"):
+            raise ValueError(
+                "the network takes pictures as conditions at a time of their own (zero_cond_t): not served"
+            )
         self._time = ExactTime(self._transformer.time_text_embed)
         self.device = device_of(pipeline)
         self._dtype: torch.dtype = self._transformer.dtype

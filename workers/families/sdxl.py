@@ -74,6 +74,24 @@ class SdxlFamily(PictureFamily):
             )[0]
             return output.float()
 
+    def _unscaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
+        """Latents as the autoencoder made them; that of some models has a mean and a deviation for each channel."""
+        mean, deviation = self._statistics(x)
+        return super()._unscaled(x * deviation) + mean
+
+    def _scaled(self, x: Float32[Tensor, "n channels rows columns"]) -> Float32[Tensor, "n channels rows columns"]:
+        """The inverse."""
+        mean, deviation = self._statistics(x)
+        return super()._scaled(x - mean) / deviation
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and deviations, shape (1, channels, 1, 1); 0 and 1 where the autoencoder has not both."""
+        config = self._pipeline.vae.config
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            return x.new_zeros(()), x.new_ones(())
+        return x.new_tensor(mean).reshape(1, -1, 1, 1), x.new_tensor(deviation).reshape(1, -1, 1, 1)
+
     def _size(self, x: Float32[Tensor, "rows channels height width"]) -> Float32[Tensor, "1 six"]:
         """The size that the network is told: the original's, no cropping, the target's, in pixels."""
         height, width = (side * self._pipeline.vae_scale_factor for side in x.shape[-2:])

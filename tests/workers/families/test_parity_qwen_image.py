@@ -42,10 +42,11 @@ def test_longer_company_is_masked(loaded: tuple[QwenImageFamily, Stock]) -> None
     flow_parity.assert_company_is_unheard(loaded[0], texts)
 
 
-def test_a_network_that_embeds_the_guidance_scale_is_refused() -> None:
+@pytest.mark.parametrize("option", ["guidance_embeds", "zero_cond_t"])
+def test_a_network_that_takes_more_than_a_prompt_is_refused(option: str) -> None:
     pipeline = tiny_qwen_image.build()
-    pipeline.transformer.register_to_config(guidance_embeds=True)
-    with pytest.raises(ValueError, match="guidance_embeds"):
+    pipeline.transformer.register_to_config(**{option: True})
+    with pytest.raises(ValueError, match=option):
         QwenImageFamily(pipeline)
 
 

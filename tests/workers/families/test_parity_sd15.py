@@ -23,5 +23,10 @@ def test_v_prediction_in_another_width_and_size(tmp_path: Path) -> None:
     assert_parity(tiny.saved(tiny.sd15, tmp_path, 32, prediction="v_prediction"), wishes()[3:8], (24, 16))
 
 
+def test_of_the_autoencoders_numbers_only_the_scale_counts_as_in_stock(tmp_path: Path) -> None:
+    others = {"shift_factor": 0.4, **tiny.CHANNEL_STATISTICS}
+    assert_parity(tiny.saved(tiny.sd15, tmp_path, autoencoder=others), wishes()[2:5])
+
+
 def test_the_network_heeds_text_and_fractional_time(folder: Path) -> None:
     assert_heeds_everything(adapted(load_stock(folder)))

@@ -58,11 +58,14 @@ def unet(width: int, text_width: int, **options: object) -> UNet2DConditionModel
     return UNet2DConditionModel(**(defaults | options))
 
 
-def sd15(width: int, prediction: str = "epsilon", **network: object) -> StableDiffusionPipeline:
+def sd15(
+    width: int, prediction: str = "epsilon", *, autoencoder: Mapping[str, object] | None = None, **network: object
+) -> StableDiffusionPipeline:
     tokenizer = clip_tokenizer()
     scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1, prediction_type=prediction, **LATENT_BETAS)
     return StableDiffusionPipeline(
-        vae=vae(), text_encoder=clip_encoder(tokenizer, 16), tokenizer=tokenizer, unet=unet(width, 16, **network),
+        vae=vae(**(autoencoder or {})), text_encoder=clip_encoder(tokenizer, 16), tokenizer=tokenizer,
+        unet=unet(width, 16, **network),
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
@@ -88,7 +91,7 @@ def sdxl(
         projection_class_embeddings_input_dim=6 * 8 + 24, transformer_layers_per_block=(1, 2), **(network or {}),
     )  # fmt: skip
     return StableDiffusionXLPipeline(
-        vae=vae(**(CHANNEL_STATISTICS if normalised else {})),
+        vae=vae(shift_factor=0.4, **(CHANNEL_STATISTICS if normalised else {})),
         text_encoder=clip_encoder(tokenizers[0], 16), text_encoder_2=clip_encoder(tokenizers[1], 24, 24),
         tokenizer=tokenizers[0], tokenizer_2=tokenizers[1], unet=made, scheduler=scheduler, add_watermarker=False,
         **options,

@@ -6,8 +6,8 @@
 2. Gauss and Newton's descent (`newton`) over every number of the table: rows, net times and guidance weights. It goes
    down the geometric mean of the seeds' errors in what is seen: a few that flip to another picture must not decide for
    all. The first round is made from several starts, on few seeds; what comes out best goes on, in the end with many.
-3. Where derivatives cost more than a budget may spend, it goes on from the table of one step less (`grown`), with
-   rounds over many seeds alone.
+3. Every second budget from some length on goes on from the table of one step less (`grown`), with a round over many
+   seeds alone; where derivatives cost more than a budget may spend, the better of that table and of a fit is taken.
 4. What is returned was best on validation seeds that decided nothing else.
 """
 
@@ -110,26 +110,45 @@ class PacerSearch:
         Args:
             steps: the budget.
             starts: grids to begin with, beside the one-pass grid and shifted ones.
-            smaller: what was found for a step less; large budgets go on from it.
+            smaller: what was found for a step less, from which some budgets go on.
         """
-        if steps > self._options.largest and smaller is not None:
-            return self.further([self._grown(smaller)])
+        if smaller is not None and self._options.grows(steps):
+            return self._growing(smaller, starts)
         count, validation = self._calibration.problem.seeds_count, self._validation.problem.seeds_count
         spent = Outlay.of(self._options, steps, seeds=count, validation=validation, given=len(starts))
         options = replace(self._options.newton, rounds=spent.rounds, many=spent.many)
         tables = self._starts(steps, starts)[: spent.starts]
         found = descend(tables, self._calibration, self._validation, options)
-        return replace(found, evaluations=spent.started + found.evaluations)
+        found = replace(found, evaluations=spent.started + found.evaluations)
+        return self._again(found, spent.again) if spent.again else found
+
+    def _again(self, found: Descended, seeds: int) -> Descended:
+        """Move every number once more, times with them, which stayed in the rounds over many seeds."""
+        options = replace(self._options.newton, rounds=(seeds,))
+        more = descend([found.table], self._calibration, self._validation, options)
+        return replace(more, evaluations=found.evaluations + more.evaluations)
+
+    def _growing(self, smaller: Table, starts: Sequence[FloatArray]) -> Descended:
+        """Go on from what was found for a step less, or from the best fit where that is better."""
+        steps, tables = smaller.evaluations_count + 1, [self._grown(smaller)]
+        options, started = self._options.growing(steps), 0
+        if steps > self._options.largest:
+            tables.append(self._starts(steps, starts)[0])
+            count, validation = self._calibration.problem.seeds_count, self._validation.problem.seeds_count
+            outlay = Outlay.growing(self._options, steps, seeds=count, validation=validation, given=len(starts))
+            started = outlay.started
+        found = descend(tables, self._calibration, self._validation, options)
+        return replace(found, evaluations=started + found.evaluations)
 
     def further(self, tables: Sequence[Table], smaller: Table | None = None) -> Descended:
         """Go on from the best of some tables that were found before: only rounds over many seeds, other ones best.
 
         Args:
             tables: of equal length.
-            smaller: what was found for a step less, which counts among them where budgets are large.
+            smaller: what was found for a step less, which counts among them where budgets go on from it.
         """
         steps = tables[0].evaluations_count
-        if steps > self._options.largest and smaller is not None:
+        if smaller is not None and self._options.grows(steps):
             tables = [*tables, self._grown(smaller)]
         return descend(tables, self._calibration, self._validation, self._options.going_on(steps))
 

@@ -13,8 +13,9 @@ from schedules.grids import shifted
 from schedules.search.analytic import MixtureFlow, mixture_problem
 from schedules.search.evaluate import pooled_error
 from schedules.search.grown import grown, widest
+from schedules.search.newton import Descended
 from schedules.search.pacer import search_pacer
-from schedules.search.pacer_options import PacerOptions
+from schedules.search.pacer_options import Outlay, PacerOptions
 from schedules.search.problem import SearchProblem
 from schedules.search.rollout import roll_out
 from schedules.search.teacher import Teacher, run_teacher
@@ -63,3 +64,22 @@ def test_each_step_more_than_is_descended_at_gains(
     target = run_teacher(unseen, 96, nodes=1).final
     errors = [pooled_error(roll_out(unseen, each.table).final, target, log=True) for each in found.values()]
     assert errors[2] < 0.9 * errors[1] < 0.9 * 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("switches", [{"anchors": 3}, {"largest": 4}, {"largest": 4, "rounds_until": 4}])
+def test_what_goes_on_from_a_step_less_costs_what_was_planned_and_is_no_worse(
+    calibration: SearchProblem, calibration_teacher: Teacher, switches: dict[str, int]
+) -> None:
+    options = replace(PacerOptions(screen=16, fit_seeds=32, first=24, most=42), **switches)
+    told: dict[int, Descended] = {}
+    search_pacer(calibration_teacher, calibration, (4, 5), options=options, found=told.__setitem__)
+    kept = 2 * calibration.seeds_count // 3
+    planned = Outlay.growing(options, 5, seeds=kept, validation=calibration.seeds_count - kept, given=1)
+    assert 0.75 * planned.evaluations <= told[5].evaluations <= planned.evaluations
+    assert told[5].evaluations < told[4].evaluations
+    assert told[5].validation_error <= told[4].validation_error
+
+
+def test_odd_budgets_grow_above_the_anchors_and_all_do_above_the_largest() -> None:
+    grows = PacerOptions(anchors=8, largest=12).grows
+    assert [steps for steps in range(1, 16) if grows(steps)] == [9, 11, 13, 14, 15]

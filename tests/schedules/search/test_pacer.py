@@ -8,6 +8,7 @@ from schedules.compile import compile_table
 from schedules.grids import shifted, uniform
 from schedules.search.analytic import MixtureFlow, mixture_problem
 from schedules.search.evaluate import pooled_error
+from schedules.search.moved import moved_cost
 from schedules.search.newton import Descended
 from schedules.search.pacer import search_pacer
 from schedules.search.pacer_options import Outlay, PacerOptions
@@ -75,6 +76,24 @@ def test_what_is_spent_is_what_was_planned(
     kept = 2 * calibration.seeds_count // 3
     planned = Outlay.of(options, 8, seeds=kept, validation=calibration.seeds_count - kept)
     assert 0.75 * planned.evaluations <= told[8].evaluations <= planned.evaluations  # some steps leave no sampler
+
+
+def test_where_it_is_bearable_every_number_moves_once_more(
+    calibration: SearchProblem, calibration_teacher: Teacher
+) -> None:
+    told: dict[int, Descended] = {}
+    options = PacerOptions(screen=4, fit_seeds=8, first=8, starts=1, spend=40_000, shifts=(2.0, 3.0))
+    kept = 2 * calibration.seeds_count // 3
+    planned = Outlay.of(options, 8, seeds=kept, validation=calibration.seeds_count - kept)
+    assert planned.again >= 40
+    search_pacer(calibration_teacher, calibration, (8,), options=options, found=told.__setitem__)
+    assert 0.75 * planned.evaluations <= told[8].evaluations <= planned.evaluations
+    once = replace(options, spend=planned.evaluations - planned.again * moved_cost(8))
+    assert Outlay.of(once, 8, seeds=kept, validation=calibration.seeds_count - kept).again == 0
+    search_pacer(calibration_teacher, calibration, (8,), options=once, found=told.__setitem__)
+    before = told[8].validation_error
+    search_pacer(calibration_teacher, calibration, (8,), options=options, found=told.__setitem__)
+    assert told[8].validation_error < before
 
 
 @example(steps=1, spend=1192, seeds=29, validation=16)

@@ -6,6 +6,7 @@ import pytest
 
 from pacer.settings import Settings
 from schedules.artefact import Schedule, read
+from schedules.search.pacer_options import PacerOptions
 from tests.workers.lab.test_cli import folder  # noqa: F401 - the fixture
 from workers.lab.cli import main
 from workers.lab.searching.apart import Errand, chains
@@ -49,8 +50,9 @@ def test_what_fails_in_a_process_ends_the_search(folder: Path, tmp_path: Path) -
 
 
 def test_budgets_that_go_on_from_each_other_stay_together() -> None:
-    assert chains((4, 8, 11, 12, 13, 14, 16, 17), 12) == [(4,), (8,), (11,), (12, 13, 14), (16, 17)]
-    assert chains((1, 2, 3), 12) == [(1,), (2,), (3,)]
+    grows = PacerOptions().grows
+    assert chains((4, 8, 9, 11, 12, 13, 14, 16, 17), grows) == [(4,), (8, 9), (11,), (12, 13, 14), (16, 17)]
+    assert chains((1, 2, 3), grows) == [(1,), (2,), (3,)]
 
 
 def test_threads_are_divided(tmp_path: Path) -> None:

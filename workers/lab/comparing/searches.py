@@ -183,7 +183,9 @@ def pacer_method(options: PacerOptions | None = None) -> Listed:
     def cost(seeds: int, nodes: int, budgets: Sequence[int]) -> float:
         del nodes
         kept = max(1, 2 * seeds // 3)
-        outlays = [Outlay.of(chosen, steps, seeds=kept, validation=seeds - kept, given=1) for steps in budgets]
+        outlays = [
+            Outlay.among(chosen, steps, budgets, seeds=kept, validation=seeds - kept, given=1) for steps in budgets
+        ]
         return float(sum(outlay.evaluations for outlay in outlays))
 
     return Listed("pacer", "pacer", LEARNED, find, searched=True, in_order=True, cost=cost, switches=repr(chosen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -74,7 +74,7 @@ def search_apart(run: SearchRun, errand: Errand, processes: int) -> None:
         raise ValueError("processes: grids of a solver start from other budgets' grids; only --method pacer can share")
     run.meter.expect(expectation(run))
     run.calibration, run.validation  # noqa: B018 - the others read them from the store
-    parts = chains(run.request.budgets, run.learning.largest)
+    parts = chains(run.request.budgets, run.learning.grows)
     costs = {chain: sum(budget_cost(run, steps) for steps in chain) for chain in parts}
     run.meter.stage(f"budgets in {processes} processes", sum(costs.values()))
     dearest_first = sorted(costs, key=lambda chain: -costs[chain])
@@ -88,16 +88,16 @@ def search_apart(run: SearchRun, errand: Errand, processes: int) -> None:
         )
 
 
-def chains(budgets: Sequence[int], largest: int) -> list[Chain]:
-    """The budgets, those together that go on from each other: large ones, and what the first of them goes on from.
+def chains(budgets: Sequence[int], grows: Callable[[int], bool]) -> list[Chain]:
+    """The budgets, those together that go on from each other, and what the first of them goes on from.
 
     Args:
         budgets: rising.
-        largest: that does not go on from another one.
+        grows: whether a budget goes on from that of one step less.
     """
     found: list[Chain] = []
     for steps in budgets:
-        if found and steps > largest and found[-1][-1] == steps - 1:
+        if found and grows(steps) and found[-1][-1] == steps - 1:
             found[-1] = (*found[-1], steps)
         else:
             found.append((steps,))

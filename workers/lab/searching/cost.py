@@ -27,7 +27,7 @@ def paths_cost(run: SearchRun) -> float:
     """
     request = run.request
     if request.learned:
-        begun = request.start is not None or request.placement or request.budgets[0] > run.learning.largest
+        begun = request.start is not None or request.placement
         return 0.0 if begun else float(sensitivity_cost(min(run.learning.fit_seeds, request.seeds)) * run.branches)
     candidates = 2 if request.cost == "x0" else 1
     rounds = min(request.path_budget, request.budgets[-1])
@@ -49,11 +49,13 @@ def budget_cost(run: SearchRun, steps: int) -> float:
 def _learned_cost(run: SearchRun, steps: int) -> float:
     """The method's own outlay, and the baselines on a few seeds."""
     request, options = run.request, run.learning
-    grows = steps > options.largest and steps - 1 in request.budgets
-    outlay = Outlay.going_on if request.start is not None or grows else Outlay.of
-    searched = outlay(options, steps, seeds=request.seeds, validation=request.validation).evaluations
+    seeds, validation = request.seeds, request.validation
+    if request.start is not None:
+        outlay = Outlay.going_on(options, steps, seeds=seeds, validation=validation)
+    else:
+        outlay = Outlay.among(options, steps, request.budgets, seeds=seeds, validation=validation)
     screened = steps * (len(request.baselines) * request.screen + request.validation)
-    return float(screened + searched) * run.branches
+    return float(screened + outlay.evaluations) * run.branches
 
 
 def range_cost(run: SearchRun, budgets: Iterable[int]) -> float:

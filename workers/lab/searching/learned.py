@@ -41,7 +41,7 @@ class LearnedSearch:
 
         Args:
             steps: the budget.
-            known: the budgets found before, of which a large one goes on from that of one step less.
+            known: the budgets found before; some go on from that of one step less.
             resume: take over what an interrupted run has found with the same switches.
         """
         run, request = self._run, self._run.request
@@ -65,8 +65,8 @@ class LearnedSearch:
         return Found.of(run.store.record("budgets", key, lambda: costed(run.meter, make), again=not resume))
 
     def _smaller(self, steps: int, known: Mapping[int, Found]) -> Table | None:
-        """What a large budget goes on from: what was found for a step less, or had been before."""
-        if steps <= self._run.learning.largest:
+        """What a budget goes on from, if it does: what was found for a step less, or had been before."""
+        if not self._run.learning.grows(steps):
             return None
         if steps - 1 in known:
             return known[steps - 1].sampler.table

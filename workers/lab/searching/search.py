@@ -207,6 +207,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
             "many": ", ".join(map(str, learning.newton.many)),
             "finishes": learning.finishes,
             "beyond": ", ".join(map(str, learning.beyond)),
+            "anchors": learning.anchors,
             "largest_descended": learning.largest,
         }
     return {

@@ -86,11 +86,13 @@ class PromptCurves(Strict):
 
     def of(self, prompt: str) -> PromptFigures | None:
         """What is to be expected for a prompt; None where too few of its words are known."""
-        words = words_of(prompt)
-        places = [self.places[word] for word in words if word in self.places]
-        if not words or len(places) < _KNOWN * len(words):
-            return None
-        return PromptFigures(self, self.psnr_db.of(places), None if self.quality is None else self.quality.of(places))
+        return self.of_words(words_of(prompt))
+
+    def of_words(self, words: Sequence[str]) -> PromptFigures | None:
+        """The same for the words of a prompt, as `words_of` tells them."""
+        known = self.places
+        places = [known[word] for word in words if word in known]
+        return PromptFigures(self, places) if words and len(places) >= _KNOWN * len(words) else None
 
     @cached_property
     def columns(self) -> dict[int, int]:
@@ -103,19 +105,27 @@ class PromptCurves(Strict):
         return {word: place for place, word in enumerate(self.words)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PromptFigures:
     """What is to be expected for one prompt.
 
     Attributes:
         curves: whose regression it is.
-        psnr_db: mean of each budget, shape (budgets,).
-        quality: mean of each budget, shape (budgets,); None where nobody measured it.
+        places: where its words stand among those that are known.
     """
 
     curves: PromptCurves
-    psnr_db: FloatArray
-    quality: FloatArray | None
+    places: Sequence[int]
+
+    @cached_property
+    def psnr_db(self) -> tuple[float, ...]:
+        """Mean of each budget."""
+        return tuple(self.curves.psnr_db.of(self.places).tolist())
+
+    @cached_property
+    def quality(self) -> tuple[float, ...] | None:
+        """The same of the quality, which a floor of PSNR does not ask for; None where nobody measured it."""
+        return None if self.curves.quality is None else tuple(self.curves.quality.of(self.places).tolist())
 
     def knows(self, steps: int) -> bool:
         """Whether a budget was fitted."""
@@ -123,7 +133,7 @@ class PromptFigures:
 
     def psnr_db_of(self, steps: int, share: float) -> float | None:
         """What this share of the pictures has at the least, dB, under a budget; None where nobody measured it."""
-        return self._least(self.curves.kept_psnr_db, steps, self.psnr_db, share)
+        return self._least(self.curves.kept_psnr_db, self.psnr_db, steps, share)
 
     def quality_of(self, steps: int, share: float, shown: Evidence) -> float | None:
         """What a floor of quality may count on, as `Evidence.quality_of` has it for all prompts.
@@ -133,39 +143,37 @@ class PromptFigures:
             share: of the pictures, where quality is SSIM.
             shown: what was measured of the budget, whose interval is taken over.
         """
-        if self.quality is None or shown.quality is None:
+        if shown.quality is None or self.quality is None:
             return shown.quality_of(share)
         if self.curves.kept_ssim:
-            return self._least(self.curves.kept_ssim, steps, self.quality, share)
-        return float(self.quality[self._place(steps)]) - (shown.quality.mean - shown.quality.low)
+            return self._least(self.curves.kept_ssim, self.quality, steps, share)
+        return self.quality[self.curves.columns[steps]] - (shown.quality.mean - shown.quality.low)
 
     def evidence(self, steps: int, shown: Evidence) -> Evidence:
         """A budget's evidence with the figures of this prompt in place of those of all.
 
         Intervals are as wide as those of all prompts, and move with the mean.
         """
-        place = self._place(steps)
+        column = self.curves.columns[steps]
         told: dict[str, object] = {
-            "psnr_db": _moved(shown.psnr_db, float(self.psnr_db[place])),
-            "kept_psnr_db": self._kept(self.curves.kept_psnr_db, steps, self.psnr_db),
+            "psnr_db": _moved(shown.psnr_db, self.psnr_db[column]),
+            "kept_psnr_db": self._kept(self.curves.kept_psnr_db, steps, self.psnr_db[column]),
         }
         if shown.quality is not None and self.quality is not None:
-            told["quality"] = _moved(shown.quality, float(self.quality[place]))
-            told["kept_ssim"] = self._kept(self.curves.kept_ssim, steps, self.quality)
+            told["quality"] = _moved(shown.quality, self.quality[column])
+            told["kept_ssim"] = self._kept(self.curves.kept_ssim, steps, self.quality[column])
         return shown.model_copy(update=told)
 
-    def _place(self, steps: int) -> int:
-        return self.curves.columns[steps]
+    def _least(self, spreads: tuple[Spread, ...], means: Row, steps: int, share: float) -> float | None:
+        column = self.curves.columns[steps]
+        for each in spreads:
+            if each.by >= share:
+                return means[column] + each.offsets[column]
+        return None
 
-    def _least(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray, share: float) -> float | None:
-        place = self._place(steps)
-        offset = next((each.offsets[place] for each in spreads if each.by >= share), None)
-        return None if offset is None else float(means[place]) + offset
-
-    def _kept(self, spreads: tuple[Spread, ...], steps: int, means: FloatArray) -> tuple[Kept, ...]:
-        place = self._place(steps)
-        mean = float(means[place])
-        return tuple(Kept(by=each.by, least=mean + each.offsets[place]) for each in spreads)
+    def _kept(self, spreads: tuple[Spread, ...], steps: int, mean: float) -> tuple[Kept, ...]:
+        column = self.curves.columns[steps]
+        return tuple(Kept(by=each.by, least=mean + each.offsets[column]) for each in spreads)
 
 
 def _moved(figure: Figure, mean: float) -> Figure:

@@ -34,6 +34,7 @@ from scripts.live import free_port
 
 _MODEL = "shapes-64"
 _WARM, _SOLO, _BURST = 3, 5, 24
+_BURSTS = 3  # of which the quickest counts: what else a machine does can only slow them
 
 Results = dict[str, Any]
 
@@ -103,13 +104,17 @@ class Sweep:
         with self._served(WAYS[0]) as served:
             wishes = make_wishes(10.0, 60.0, self._wanted.seed + 1, 1.0)[: _WARM + _SOLO + _BURST]
             solo = [self._ask(served, wish) for wish in wishes[: _WARM + _SOLO]][_WARM:]
-            started = time.monotonic()
-            with ThreadPoolExecutor(_BURST) as threads:
-                list(threads.map(lambda wish: self._ask(served, wish), wishes[-_BURST:]))
-            drawn_s = time.monotonic() - started
+            drawn_s = min(self._burst(served, wishes[-_BURST:]) for _ in range(_BURSTS))
         self._results["meta"] |= {"solo_s": median(solo), "capacity_per_s": _BURST / drawn_s}
         self._results["planner_us"] = microseconds(self._card, self._registry)
         self._write()
+
+    def _burst(self, served: _Served, wishes: Sequence[Wish]) -> float:
+        """Seconds that all of these take, asked for at once."""
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(wishes)) as threads:
+            list(threads.map(lambda wish: self._ask(served, wish), wishes))
+        return time.monotonic() - started
 
     def _ask(self, served: _Served, wish: Wish) -> float:
         asked = body(wish, self._card.guidance_scale, {"steps": FIXED_STEPS})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import inf
 from operator import attrgetter
 
@@ -52,10 +53,23 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
 def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
-    for offer in cheapest_first(known):
+    for offer in _hopeful(known, limits.psnr_db, limits.quality, limits.kept_by):
         if expected.reached(offer, limits) and offer.within(limits):
             return expected.choice(offer)
     raise _floor_refusal(limits, known, expected)
+
+
+@lru_cache(maxsize=512)
+def _hopeful(
+    known: tuple[Offer, ...], psnr_db: float | None, quality: float | None, kept_by: float
+) -> tuple[Offer, ...]:
+    """The cheapest first, without those that miss the floors by the figures of all prompts and know none by the prompt.
+
+    Floors are mostly round numbers, so that these are looked at once.
+    """
+    floors = Limits(steps=(1, 1), psnr_db=psnr_db, quality=quality, kept_by=kept_by)
+    hopes = (offer.schedule.prompts is not None or floors.reached_by(offer.evidence) for offer in cheapest_first(known))
+    return tuple(offer for offer, hope in zip(cheapest_first(known), hopes, strict=True) if hope)
 
 
 def _floor_refusal(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> PacerError:

@@ -8,7 +8,7 @@ from pacer.control.choice import Choice
 from pacer.control.held import Offer
 from pacer.control.limits import Limits
 from schedules.artefact import Schedule
-from schedules.prompt_curves import PromptFigures
+from schedules.prompt_curves import PromptFigures, words_of
 
 
 class Expected:
@@ -19,7 +19,7 @@ class Expected:
     """
 
     def __init__(self, prompt: str | None) -> None:
-        self._prompt = prompt
+        self._words = None if prompt is None else words_of(prompt)
         self._known: dict[int, PromptFigures | None] = {}
 
     def reached(self, offer: Offer, limits: Limits) -> bool:
@@ -27,8 +27,10 @@ class Expected:
         figures = self._figures(offer.schedule)
         if figures is None or offer.evidence is None or not figures.knows(offer.steps):
             return limits.reached_by(offer.evidence)
-        psnr_db = figures.psnr_db_of(offer.steps, limits.kept_by)
-        return limits.reached(psnr_db, figures.quality_of(offer.steps, limits.kept_by, offer.evidence))
+        steps, share = offer.steps, limits.kept_by
+        psnr_db = None if limits.psnr_db is None else figures.psnr_db_of(steps, share)
+        quality = None if limits.quality is None else figures.quality_of(steps, share, offer.evidence)
+        return limits.reached(psnr_db, quality)
 
     def choice(self, offer: Offer) -> Choice:
         """What would be run, with the evidence for this prompt."""
@@ -38,8 +40,8 @@ class Expected:
         return replace(offer.choice, evidence=figures.evidence(offer.steps, offer.evidence), by_prompt=True)
 
     def _figures(self, schedule: Schedule) -> PromptFigures | None:
-        if self._prompt is None or schedule.prompts is None:
+        if self._words is None or schedule.prompts is None:
             return None
         if id(schedule) not in self._known:  # by its text it would be told apart as well, which takes longer
-            self._known[id(schedule)] = schedule.prompts.of(self._prompt)
+            self._known[id(schedule)] = schedule.prompts.of_words(self._words)
         return self._known[id(schedule)]

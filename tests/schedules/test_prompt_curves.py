@@ -37,8 +37,8 @@ def test_a_fit_finds_what_each_word_costs() -> None:
     assert star is not None
     assert circle is not None
     assert blue is not None
-    assert circle.psnr_db - star.psnr_db == pytest.approx([6, 6, 6], abs=0.6)
-    assert blue.psnr_db - circle.psnr_db == pytest.approx([2, 2, 2], abs=0.6)
+    assert np.subtract(circle.psnr_db, star.psnr_db) == pytest.approx([6, 6, 6], abs=0.6)
+    assert np.subtract(blue.psnr_db, circle.psnr_db) == pytest.approx([2, 2, 2], abs=0.6)
     assert circle.psnr_db == pytest.approx([30, 38, 46], abs=0.6)
     variance = 6.0**2 * (1 / 3) * (2 / 3) + 2.0**2 * (1 / 4) * (3 / 4)
     assert curves.psnr_db.explained == pytest.approx([variance / (variance + 4)] * 3, abs=0.05)

@@ -68,8 +68,11 @@ def _hopeful(
     Floors are mostly round numbers, so that these are looked at once.
     """
     floors = Limits(steps=(1, 1), psnr_db=psnr_db, quality=quality, kept_by=kept_by)
-    hopes = (offer.schedule.prompts is not None or floors.reached_by(offer.evidence) for offer in cheapest_first(known))
-    return tuple(offer for offer, hope in zip(cheapest_first(known), hopes, strict=True) if hope)
+    return tuple(
+        offer
+        for offer in cheapest_first(known)
+        if offer.schedule.prompts is not None or floors.reached_by(offer.evidence)
+    )
 
 
 def _floor_refusal(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> PacerError:

@@ -51,7 +51,8 @@ def _learned_cost(run: SearchRun, steps: int) -> float:
     request, options = run.request, run.learning
     seeds, validation = request.seeds, request.validation
     if request.start is not None:
-        outlay = Outlay.going_on(options, steps, seeds=seeds, validation=validation)
+        tables = 2 if options.grows(steps) else 1  # its own, and what was found for a step less
+        outlay = Outlay.going_on(options, steps, seeds=seeds, validation=validation, tables=tables)
     else:
         outlay = Outlay.among(options, steps, request.budgets, seeds=seeds, validation=validation)
     screened = steps * (len(request.baselines) * request.screen + request.validation)

@@ -209,6 +209,7 @@ def _parameters(run: SearchRun) -> dict[str, bool | int | float | str]:
             "beyond": ", ".join(map(str, learning.beyond)),
             "anchors": learning.anchors,
             "largest_descended": learning.largest,
+            "rounds_until": learning.rounds_until,
         }
     return {
         "cost": request.cost,

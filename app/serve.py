@@ -6,6 +6,7 @@ import uvicorn
 
 from app import logs
 from app.main import create_app
+from pacer.garbage import spare_what_lasts
 from pacer.parent import end_with_parent
 from pacer.settings import Settings
 
@@ -35,4 +36,5 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_S,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
+    spare_what_lasts()
     uvicorn.Server(config).run()

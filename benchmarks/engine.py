@@ -27,6 +27,7 @@ from benchmarks.serving.provenance import commit, hardware
 from benchmarks.subject import Subject, guided_claim, load_subject
 from workers.engine import Engine
 from workers.families.base import Conditioning, Family
+from workers.heap import keep_freed_memory
 from workers.models import choose_device, choose_dtype
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -106,6 +107,8 @@ def main() -> None:
     asked = _options().parse_args()
     torch.set_num_threads(1)
     subject = load_subject(asked.model, choose_device(asked.device), choose_dtype(asked.dtype), asked.size)
+    if subject.family.device.type == "cpu":
+        keep_freed_memory()  # as workers do
     figures = []
     for batch in asked.batches:
         figures.append(measure(subject, batch, asked.turns, asked.warm_up))

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default=12.0, gt=0, description="Seconds after which an unattended job goes to another worker."
     )
     beat_s: float = Field(
-        default=0.5, gt=0, description="Seconds between a worker's beats: leases, step events and cancellations."
+        default=0.25, gt=0, description="Seconds between a worker's beats: leases, its speed, cancellations, new plans."
     )
     drain_s: float = Field(
         default=5.0, ge=0, description="Seconds in which a stopping worker finishes jobs before it gives the rest back."

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import start_http_server
 
+from pacer.garbage import spare_what_lasts
 from pacer.hub import hub_name
 from pacer.jobs.connection import connect
 from pacer.jobs.messages import JobState
@@ -39,6 +40,7 @@ def main(settings: Settings, model: str) -> int:
     import torch
 
     from workers.device import EXIT_CODE, DeviceLostError
+    from workers.heap import keep_freed_memory
     from workers.keeping import Keeping
     from workers.loras import Loras
     from workers.models import choose_device, choose_dtype, load
@@ -50,6 +52,8 @@ def main(settings: Settings, model: str) -> int:
         torch.set_num_threads(settings.torch_threads)
     device = choose_device(settings.device)
     loaded = load(model, device, choose_dtype(settings.dtype), Keeping.of(settings), settings.cards_dir)
+    if device.type == "cpu":
+        keep_freed_memory()
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))
@@ -62,6 +66,7 @@ def main(settings: Settings, model: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: worker.stop())
     _serve_metrics(settings, metrics)
+    spare_what_lasts()
     _log.info("worker ready", worker=name, model=loaded.id, device=str(device))
     try:
         worker.run()

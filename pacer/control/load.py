@@ -71,7 +71,8 @@ class Load:
     def company(self, due_s: float | None, owner: str | None = None) -> Company:
         """Who is there beside a request; arguments as for `ahead`."""
         work = self.work
-        return Company(self.speed, self.workers, self.ahead(due_s, owner), work.held, work.images, due_s is None)
+        ahead = self.ahead(due_s, owner)
+        return Company(self.speed, self.workers, ahead, work.held, work.images, due_s is None, work)
 
     @property
     def traffic(self) -> Traffic:

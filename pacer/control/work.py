@@ -6,7 +6,7 @@ so that reading them costs the same however many jobs there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -93,6 +93,16 @@ class Work:
     def hoped(self) -> int:
         """Forwards of best effort, all together."""
         return _last(self.hoped_forwards)
+
+    def lefts(self) -> Iterator[tuple[float, float]]:
+        """Forwards that each job of a slot still needs, its mean, and how many jobs; best effort is one slot."""
+        forwards_before = jobs_before = 0.0
+        for forwards, jobs in zip(self.forwards.tolist(), self.jobs.tolist(), strict=True):
+            if forwards > forwards_before and jobs > jobs_before:
+                yield (forwards - forwards_before) / (jobs - jobs_before), jobs - jobs_before
+            forwards_before, jobs_before = forwards, jobs
+        if self.hoped and self.hoped_jobs:
+            yield self.hoped / self.hoped_jobs, float(self.hoped_jobs)
 
     def due_by(self, slot: float) -> int:
         """Forwards with a deadline in a slot or before it."""

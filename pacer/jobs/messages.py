@@ -193,6 +193,10 @@ class Claim(msgspec.Struct, frozen=True):
     """The same moment on the worker's own clock, for durations."""
 
 
+STEPS_TOLD_S = 0.1
+"""Seconds between two tellings of the steps that a worker made."""
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far a worker is with a job that it holds."""
 

@@ -120,12 +120,18 @@ def test_a_store_that_was_away_hears_the_next_beat(tmp_path: Path, settings: Set
             beat.stop()
 
 
-def test_new_steps_are_told_long_before_the_next_beat_is_due(settings: Settings) -> None:
+def test_new_steps_are_told_long_before_the_next_beat_is_due_and_nothing_else(settings: Settings) -> None:
+    """All that this thread does the compute loop waits for."""
     job = make_job(6)
     submit(settings, [job])
     queue = queue_of(settings)
     hands = Hands(queue.claim(1))
-    beat = Beat(queue, 60.0, hands.progress, lambda: None)
+    others: list[str] = []
+
+    def speed() -> None:
+        others.append("speed")
+
+    beat = Beat(queue, 60.0, hands.progress, speed, lambda: others.append("after"))
     beat.start()
     try:
         for step in (2, 5):
@@ -133,3 +139,4 @@ def test_new_steps_are_told_long_before_the_next_beat_is_due(settings: Settings)
             wait_until(lambda: status(settings, job).step == step, 5)  # noqa: B023 -- called in this very turn
     finally:
         beat.stop()
+    assert others == ["speed", "after"]

@@ -19,6 +19,7 @@ from pacer.settings import Settings
 from schedules.search.problem import Field
 from schedules.table import FloatArray
 from workers.families.base import Family, Painter
+from workers.heap import keep_freed_memory
 from workers.keeping import Keeping
 from workers.lab import digits
 from workers.lab.flops import forward_flops
@@ -55,6 +56,8 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     # A search keeps outputs and goes back through them; a graph that is replayed writes over its own.
     keeping = replace(Keeping.of(settings), graphs=False)
     loaded = load(name, choose_device(settings.device), choose_dtype(settings.dtype), keeping, settings.cards_dir)
+    if loaded.family.device.type == "cpu":
+        keep_freed_memory()
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 

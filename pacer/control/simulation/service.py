@@ -23,7 +23,7 @@ from pacer.control.simulation.replanning import SimulatedReplanner
 from pacer.control.simulation.worker import SimulatedWorker, Turn
 from pacer.control.ways import Going, Ways
 from pacer.errors import ErrorKind, PacerError
-from pacer.jobs.messages import Plan, TableMessage, WorkerSpeed
+from pacer.jobs.messages import STEPS_TOLD_S, Plan, TableMessage, WorkerSpeed
 from pacer.settings import Settings
 from schedules.registry import Registry
 from schedules.table import Table
@@ -222,11 +222,11 @@ class _Service:
             self._claim(index, now_s)
 
     def _beat(self, index: int, now_s: float) -> None:
-        """Tell the queue how far the jobs are, at the end of the first turn after a beat was due."""
+        """Tell the queue how far the jobs are, at the end of the first turn after it was due."""
         if now_s < self._next_beat_s[index]:
             return
-        beat_s = self._settings.beat_s
-        self._next_beat_s[index] = (now_s // beat_s + 1) * beat_s
+        told_s = min(STEPS_TOLD_S, self._settings.beat_s)
+        self._next_beat_s[index] = (now_s // told_s + 1) * told_s
         for job, turns_left in self._workers[index].progress():
             self._queue.set_left(job, sum(job.rows) * turns_left // len(job.rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+import msgspec
 import pytest
 
 from pacer.control.budget_request import BudgetRequest
@@ -12,6 +13,7 @@ from pacer.control.limits import Forecast
 from pacer.control.simulation.asked import Asked
 from pacer.control.simulation.poisson import poisson_trace, read_shares
 from pacer.control.simulation.service import simulate_service
+from pacer.control.work import Work
 from pacer.jobs.messages import WorkerSpeed
 from pacer.models import load as load_card
 from pacer.settings import Settings
@@ -28,6 +30,25 @@ def test_one_beside_it_makes_its_turns_longer_as_long_as_it_is_there() -> None:
     begin_s = (0.02 + 2 * 0.01) / 2
     assert Company(SPEED, 1, 0, 8, 1).added_s(8, 16) == pytest.approx(begin_s + 4 * 2 * 0.01)
     assert Company(SPEED, 1, 0, 80, 1).added_s(8, 16) == pytest.approx(begin_s + 8 * 2 * 0.01)
+
+
+def test_each_of_those_beside_it_is_there_as_long_as_it_has_turns_left() -> None:
+    """Of two with 2 and 14 turns left, the mean of which is 8, the first leaves after two of its eight turns."""
+    sums = {"d10010": 4, "n10010": 1, "d10020": 28, "n10020": 1}
+    work = Work.of(sums, 1_000_000)
+    company = Company(SPEED, 1, 0, 32, 2, work=work)
+    begin_s = (0.02 + 4 * 0.01) / 2
+    assert company.added_s(8, 16) == pytest.approx(begin_s + (2 + 8) * 2 * 0.01)
+    drawing = msgspec.structs.replace(SPEED, encode_seconds=0.01, decode_seconds=0.03)
+    drawn_s = (1 + 8 / 14) * (0.01 + 0.03)
+    assert Company(drawing, 1, 0, 32, 2, work=work).added_s(8, 16) == pytest.approx(begin_s + 10 * 2 * 0.01 + drawn_s)
+
+
+def test_where_other_sizes_are_drawn_nobody_is_known_to_share_turns() -> None:
+    sums = {"d10010": 40, "n10010": 1}
+    mixed = msgspec.structs.replace(SPEED, sizes={1: 0.04})
+    ahead = {"ahead": 40, "held": 40, "images": 1, "work": Work.of(sums, 1_000_000)}
+    assert Company(mixed, 1, **ahead).added_s(4, 8) > 1.5 * Company(SPEED, 1, **ahead).added_s(4, 8)
 
 
 def test_what_goes_before_and_finds_no_room_beside_it_is_waited_for() -> None:

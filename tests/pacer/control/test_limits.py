@@ -170,7 +170,7 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
         ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "6 steps of schedule"),
         ({"latency_s": 0.30, "steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
         ({"latency_s": 0.30, "min_steps": 6}, INVALID, "latency_ms", "350 ms, the budget says 300 ms"),
-        ({"latency_s": 0.30, "others": 1}, LATE, "latency_ms", "100 ms after a wait of about 201 ms"),
+        ({"latency_s": 0.30, "others": 1}, LATE, "latency_ms", "100 ms, and with what others were promised by then"),
         ({"latency_s": 0.40, "steps": 6, "others": 1}, LATE, "latency_ms", "350 ms after a wait of about 235 ms"),
         ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "10 steps, which budget.min_quality 0.9 needs"),
         ({"min_quality": 0.9, "latency_s": 0.2}, INVALID, "latency_ms", "550 ms, the budget says 200 ms"),

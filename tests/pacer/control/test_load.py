@@ -67,8 +67,8 @@ def test_what_is_past_its_deadline_is_in_nobodys_way() -> None:
 
 def test_who_is_beside_it_is_counted() -> None:
     told = load({slot(1): 40, slot(1, "n"): 5, slot(-2): 8, slot(-2, "n"): 1, slot(60, "b"): 800, slot(60, "m"): 50})
-    assert told.company(0.5) == Company(SPEED, 1, 0, 840, 55)
-    assert told.company(None) == Company(SPEED, 1, 840, 840, 55, overtakes=True)
+    assert told.company(0.5) == Company(SPEED, 1, 0, 840, 55, work=told.work)
+    assert told.company(None) == Company(SPEED, 1, 840, 840, 55, overtakes=True, work=told.work)
 
 
 def test_only_what_has_a_deadline_must_not_be_made_late() -> None:

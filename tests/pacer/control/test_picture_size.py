@@ -112,7 +112,8 @@ def test_admission_reckons_with_the_pixels() -> None:
 
 def test_others_wait_for_a_larger_picture_as_long_as_it_takes() -> None:
     small, large = (planned(asked(side), Forecast(SPEED)).work for side in (512, 1024))
-    told = [planned(asked(SIDE, latency_s=9.0), behind(work, 1.0, 9.0)) for work in (small, large)]
+    drawn = msgspec.structs.replace(SPEED, sizes={1024 * 1024: 0.08})
+    told = [planned(asked(SIDE, latency_s=9.0), behind(work, 1.0, 9.0, drawn)) for work in (small, large)]
     less_s, more_s = (each.predicted_wait_seconds or 0.0 for each in told)
     assert more_s - less_s == pytest.approx((large - small) * 0.02, rel=0.1)
     assert planned(asked(SIDE, latency_s=2.0), behind(small, 1.0, 2.0)).steps == 10

@@ -47,25 +47,35 @@ class Company:
             images: of its request.
             weight: what its forwards count.
         """
-        siblings = (images - 1) * weight.of(rows)
-        held, ahead = self.held + siblings, self.ahead + siblings
-        if not held:
+        if not self.held + (images - 1) * rows:
             return 0.0
-        speed, each = self.speed, weight.of(rows) / turns
+        each = weight.of(rows) / turns
         others = (self.images + images - 1) / self.workers
-        room = max(0.0, speed.rows * weight.forward - each)
-        alike = weight == ALIKE and not speed.sizes
+        room = max(0.0, self.speed.rows * weight.forward - each)
+        alike = weight == ALIKE and not self.speed.sizes
         if self.work is not None and alike and others * each <= room:
             return self._begin_s(others * each) + self._beside_s(self.work, each * turns, images - 1)
+        return self._crowded_s(turns, each, others, room, siblings=(images - 1) * weight.of(rows))
+
+    def _crowded_s(self, turns: int, each: float, others: float, room: float, *, siblings: float) -> float:
+        """The same where not all find room, or not all are known to be of one size.
+
+        Args:
+            turns: network calls of the image.
+            each: forwards of it in one of them.
+            others: images there for each worker, those of its request among them.
+            room: forwards that a call has room for beside it.
+            siblings: forwards of the others of its request.
+        """
+        speed, held, ahead = self.speed, self.held + siblings, self.ahead + siblings
         left = held / self.workers / (others * each)
         beside, shared = min(room, others * each), min(float(turns), left)
-        full_s = speed.turn_seconds + speed.rows * speed.row_seconds
         waiting = max(0.0, ahead / self.workers - beside * shared)
         if self.overtakes and others <= speed.rows:
             waiting = min(waiting, (others * each - beside) * shared)
+        waiting_s = waiting * (speed.turn_seconds / speed.rows + speed.row_seconds)
         drawn_s = others * shared / left * (speed.encode_seconds + speed.decode_seconds)
-        shared_s = shared * beside * speed.row_seconds
-        return self._begin_s(beside) + shared_s + waiting * full_s / speed.rows + drawn_s
+        return self._begin_s(beside) + shared * beside * speed.row_seconds + waiting_s + drawn_s
 
     def _begin_s(self, beside: float) -> float:
         """Seconds until the turn is over that is under way; 0 if nobody is there.

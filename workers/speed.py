@@ -12,6 +12,8 @@ from pacer.jobs.messages import WorkerSpeed
 _WEIGHT = 0.1  # of the newest measurement, in a moving average
 _FIRST = 0.5  # of the first that a job gave, beside what was measured before any
 _FORGOTTEN = 0.05  # of older turns at each turn; about the last 20 count
+_SURE = 20  # turns after which one can be odd
+_ODD = 2.0  # times that a turn lasts at most, of what was predicted: others had the cores for a moment
 _FIRST_GUESS = TurnCost(0.0, 0.05)  # before anything was measured
 _TRUST = 0.5  # in one turn of an idle worker
 _MOST_CHANGE = 4.0  # times faster that one such turn may say it is
@@ -41,7 +43,9 @@ class TurnFit:
         self._moments: _Moments | None = None  # replaced whole, since another thread reads it
 
     def note(self, rows: int, seconds: float) -> None:
-        """Take in a turn of so many rows."""
+        """Take in a turn of so many rows; an odd one counts as twice what it should have lasted."""
+        if self._moments is not None and self._moments.turns >= _SURE:
+            seconds = min(seconds, _ODD * self._cost_of(self._moments).seconds(1, rows))
         old = self._moments or _Moments(0, rows, seconds, 0.0, 0.0)
         weight = max(_FORGOTTEN, 1 / (old.turns + 1))
         more_rows, more_seconds = rows - old.rows, seconds - old.seconds
@@ -67,9 +71,10 @@ class TurnFit:
 
         Until batches of two sizes were seen, a call by itself costs nothing.
         """
-        known = self._moments
-        if known is None:
-            return None
+        return None if self._moments is None else self._cost_of(self._moments)
+
+    @staticmethod
+    def _cost_of(known: _Moments) -> TurnCost:
         row_s = known.rows_seconds / known.rows_rows if known.rows_rows else known.seconds / known.rows
         turn_s = known.seconds - row_s * known.rows
         if row_s < 0:

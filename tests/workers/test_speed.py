@@ -51,6 +51,15 @@ def test_a_machine_that_slows_down_is_followed() -> None:
     assert seconds_of(fit, 2) == pytest.approx(3 * (TURN_S + 2 * ROW_S), rel=0.05)
 
 
+def test_an_odd_turn_says_little_and_many_say_all() -> None:
+    fit, alone_s = noted([2] * 60), TURN_S + 2 * ROW_S
+    fit.note(2, 10 * alone_s)
+    assert seconds_of(fit, 2) < 1.06 * alone_s
+    for _ in range(80):
+        fit.note(2, 2.5 * alone_s)
+    assert seconds_of(fit, 2) == pytest.approx(2.5 * alone_s, rel=0.05)
+
+
 @given(
     turns=st.lists(st.tuples(st.integers(1, 64), st.floats(1e-5, 100)), min_size=1, max_size=200),
     rows=st.integers(1, 64),

@@ -107,8 +107,7 @@ def main() -> None:
     asked = _options().parse_args()
     torch.set_num_threads(1)
     subject = load_subject(asked.model, choose_device(asked.device), choose_dtype(asked.dtype), asked.size)
-    if subject.family.device.type == "cpu":
-        keep_freed_memory()  # as workers do
+    keep_freed_memory(subject.family.device)  # as workers do
     figures = []
     for batch in asked.batches:
         figures.append(measure(subject, batch, asked.turns, asked.warm_up))

@@ -52,8 +52,7 @@ def main(settings: Settings, model: str) -> int:
         torch.set_num_threads(settings.torch_threads)
     device = choose_device(settings.device)
     loaded = load(model, device, choose_dtype(settings.dtype), Keeping.of(settings), settings.cards_dir)
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(device)
     name = f"{socket.gethostname()}:{os.getpid()}"
     metrics = make_metrics("worker")
     queue = WorkerQueue(connect(settings.redis_url), settings, loaded.id, name, on_ended=_counter(metrics, loaded.id))

@@ -56,8 +56,7 @@ def open_model(name: str, settings: Settings, prompts: Path | None = None) -> La
     # A search keeps outputs and goes back through them; a graph that is replayed writes over its own.
     keeping = replace(Keeping.of(settings), graphs=False)
     loaded = load(name, choose_device(settings.device), choose_dtype(settings.dtype), keeping, settings.cards_dir)
-    if loaded.family.device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(loaded.family.device)
     loaded = replace(loaded, card=as_kept(loaded.card, settings))
     return lab_model(loaded, _prompts(loaded.id, prompts), _row_threads(loaded, settings))
 

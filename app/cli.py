@@ -106,7 +106,7 @@ def plan(
     ] = None,
     min_psnr_db: Annotated[float | None, typer.Option(help="Least PSNR to the many-step teacher.")] = None,
     kept_by: Annotated[
-        float | None, typer.Option(help="Share of the pictures by which a floor is kept, 0.9 by default.")
+        float | None, typer.Option(help="Share of the pictures by which a floor is kept, 0.98 by default.")
     ] = None,
     min_steps: Annotated[int | None, typer.Option(help="Fewest steps.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Self
 
 import numpy as np
@@ -40,18 +41,13 @@ class Regression(Strict):
     ridge: float = Field(gt=0)
 
     @cached_property
-    def weights(self) -> FloatArray:
-        """What each word adds, shape (words, budgets)."""
-        return np.array(self.each).reshape(-1, len(self.none))
+    def _rows(self) -> FloatArray:
+        """What each word adds, and last what is there without any, shape (words + 1, budgets)."""
+        return np.array([*self.each, self.none])
 
-    @cached_property
-    def base(self) -> FloatArray:
-        """The figure without any word, shape (budgets,)."""
-        return np.array(self.none)
-
-    def of(self, places: Sequence[int]) -> FloatArray:
-        """The figure of each budget for the words at these places, shape (budgets,)."""
-        return np.asarray(self.weights.take(places, axis=0).sum(0) + self.base)
+    def of(self, places: Sequence[int]) -> Row:
+        """The figure of each budget for the words at these places."""
+        return tuple(np.add.reduce(self._rows.take([*places, -1], axis=0)).tolist())
 
 
 class Spread(Strict):
@@ -94,6 +90,34 @@ class PromptCurves(Strict):
         places = [known[word] for word in words if word in known]
         return PromptFigures(self, places) if words and len(places) >= _KNOWN * len(words) else None
 
+    def needed_psnr_db(self, floor: float, steps: int, share: float) -> float:
+        """The least mean that words must tell of a budget for this share of the pictures to reach a floor, dB.
+
+        inf where nobody measured so large a share.
+        """
+        return floor - self._offset(self.kept_psnr_db, steps, share)
+
+    def needed_quality(self, floor: float, steps: int, share: float, shown: Evidence) -> float:
+        """The same of quality: of a task score, of which the low end of the mean's interval counts, whatever the share.
+
+        Args:
+            floor: the least quality.
+            steps: the budget.
+            share: of the pictures, where quality is SSIM.
+            shown: what was measured of the budget, whose interval is taken over, and which counts where the words
+                tell nothing: then -inf where it reaches the floor and inf where it does not.
+        """
+        if shown.quality is None or self.quality is None:
+            known = shown.quality_of(share)
+            return -inf if known is not None and known >= floor else inf
+        if self.kept_ssim:
+            return floor - self._offset(self.kept_ssim, steps, share)
+        return floor + (shown.quality.mean - shown.quality.low)
+
+    def _offset(self, spreads: tuple[Spread, ...], steps: int, share: float) -> float:
+        column = self.columns[steps]
+        return next((each.offsets[column] for each in spreads if each.by >= share), -inf)
+
     @cached_property
     def columns(self) -> dict[int, int]:
         """Where each budget stands."""
@@ -120,34 +144,16 @@ class PromptFigures:
     @cached_property
     def psnr_db(self) -> tuple[float, ...]:
         """Mean of each budget."""
-        return tuple(self.curves.psnr_db.of(self.places).tolist())
+        return self.curves.psnr_db.of(self.places)
 
     @cached_property
     def quality(self) -> tuple[float, ...] | None:
         """The same of the quality, which a floor of PSNR does not ask for; None where nobody measured it."""
-        return None if self.curves.quality is None else tuple(self.curves.quality.of(self.places).tolist())
+        return None if self.curves.quality is None else self.curves.quality.of(self.places)
 
     def knows(self, steps: int) -> bool:
         """Whether a budget was fitted."""
         return steps in self.curves.columns
-
-    def psnr_db_of(self, steps: int, share: float) -> float | None:
-        """What this share of the pictures has at the least, dB, under a budget; None where nobody measured it."""
-        return self._least(self.curves.kept_psnr_db, self.psnr_db, steps, share)
-
-    def quality_of(self, steps: int, share: float, shown: Evidence) -> float | None:
-        """What a floor of quality may count on, as `Evidence.quality_of` has it for all prompts.
-
-        Args:
-            steps: the budget.
-            share: of the pictures, where quality is SSIM.
-            shown: what was measured of the budget, whose interval is taken over.
-        """
-        if shown.quality is None or self.quality is None:
-            return shown.quality_of(share)
-        if self.curves.kept_ssim:
-            return self._least(self.curves.kept_ssim, self.quality, steps, share)
-        return self.quality[self.curves.columns[steps]] - (shown.quality.mean - shown.quality.low)
 
     def evidence(self, steps: int, shown: Evidence) -> Evidence:
         """A budget's evidence with the figures of this prompt in place of those of all.
@@ -163,13 +169,6 @@ class PromptFigures:
             told["quality"] = _moved(shown.quality, self.quality[column])
             told["kept_ssim"] = self._kept(self.curves.kept_ssim, steps, self.quality[column])
         return shown.model_copy(update=told)
-
-    def _least(self, spreads: tuple[Spread, ...], means: Row, steps: int, share: float) -> float | None:
-        column = self.curves.columns[steps]
-        for each in spreads:
-            if each.by >= share:
-                return means[column] + each.offsets[column]
-        return None
 
     def _kept(self, spreads: tuple[Spread, ...], steps: int, mean: float) -> tuple[Kept, ...]:
         column = self.curves.columns[steps]

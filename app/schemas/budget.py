@@ -101,7 +101,7 @@ class Budget(Strict):
     kept_by: Share = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="share of the pictures by which a floor is kept, 0.5 to 0.98; 0.9 by default. Task scores are of "
+        description="share of the pictures by which a floor is kept, 0.5 to 0.98; 0.98 by default, fewer are cheaper. Task scores are of "
         "many pictures, and kept in the mean",
     )
     min_steps: Spendable = Field(default=None, json_schema_extra=_without_default, description="fewest steps")

@@ -5,7 +5,7 @@ import { remember } from "./earlier.js";
 import { events } from "./events.js";
 import { showCurve, showFrontier } from "./plots.js";
 
-const KEPT_BY = 0.9; // what a floor stands for, where a request does not say it
+const KEPT_BY = 0.98; // what a floor stands for, where a request does not say it
 const $ = (id) => document.getElementById(id);
 const form = $("ask");
 let job = null;

@@ -60,7 +60,7 @@ def _share_within(drawn: Sequence[Answer], quantile: str) -> float | None:
 
 
 def _reaches_floor(one: Answer) -> bool:
-    """By the registry's evidence: of PSNR for 90 of 100 pictures, of task scores in the mean.
+    """By the registry's evidence: of PSNR for as many pictures as by default, of task scores in the mean.
 
     Of fixed steps nothing is asked, as they are more than any floor needs.
     """

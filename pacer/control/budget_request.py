@@ -47,7 +47,7 @@ class BudgetRequest:
         max_steps: the most steps; None leaves that to the service.
         min_psnr_db: the least PSNR to the teacher, decibels, that a schedule was shown to reach; None sets no floor.
         min_quality: the least share of the teacher's quality, 0 to 1, that one was shown to reach; None sets no floor.
-        kept_by: share of the pictures by which a floor is kept; None is 0.9.
+        kept_by: share of the pictures by which a floor is kept; None is 0.98.
         prompt: what will be drawn, whose words may tell what a floor needs; None where nobody said it yet.
         schedule: a registry id 'model/solver/steps' or 'model/solver@variant/steps', or the name of a grid; None takes
             the best there is.

@@ -8,7 +8,7 @@ from math import inf
 from operator import attrgetter
 
 from pacer.control.budget_request import BudgetRequest, grid_solver
-from pacer.control.by_prompt import Expected
+from pacer.control.by_prompt import Expected, Need, need_of
 from pacer.control.choice import Choice, from_grid
 from pacer.control.evaluations import forwards, rows_of
 from pacer.control.held import Offer, cheapest_first, nearest_choice, offers
@@ -53,26 +53,21 @@ def by_limits(request: BudgetRequest, limits: Limits, registry: Registry) -> Cho
 def _cheapest(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> Choice:
     """Of the entries that reach the floor the one with the fewest evaluations, of equal ones the best."""
     limits = replace(limits, degrade_at=1.0)  # there is nothing to degrade to
-    for offer in _hopeful(known, limits.psnr_db, limits.quality, limits.kept_by):
-        if expected.reached(offer, limits) and offer.within(limits):
-            return expected.choice(offer)
+    for need in _needs(known, limits.psnr_db, limits.quality, limits.kept_by):
+        if expected.keeps(need) and need.offer.within(limits):
+            return expected.choice(need.offer)
     raise _floor_refusal(limits, known, expected)
 
 
 @lru_cache(maxsize=512)
-def _hopeful(
-    known: tuple[Offer, ...], psnr_db: float | None, quality: float | None, kept_by: float
-) -> tuple[Offer, ...]:
-    """The cheapest first, without those that miss the floors by the figures of all prompts and know none by the prompt.
+def _needs(known: tuple[Offer, ...], psnr_db: float | None, quality: float | None, kept_by: float) -> tuple[Need, ...]:
+    """What must be told of each offer, the cheapest first, without those that miss the floors whatever is told.
 
-    Floors are mostly round numbers, so that these are looked at once.
+    Floors are mostly round numbers, so that this is reckoned once.
     """
     floors = Limits(steps=(1, 1), psnr_db=psnr_db, quality=quality, kept_by=kept_by)
-    return tuple(
-        offer
-        for offer in cheapest_first(known)
-        if offer.schedule.prompts is not None or floors.reached_by(offer.evidence)
-    )
+    needs = (need_of(offer, floors) for offer in cheapest_first(known))
+    return tuple(need for need in needs if need.anyway or need.column is not None)
 
 
 def _floor_refusal(limits: Limits, known: tuple[Offer, ...], expected: Expected) -> PacerError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pacer.control.limits import Limits
 from pacer.errors import ErrorKind, PacerError
-from schedules.evidence import Evidence
+from schedules.evidence import SHARES, Evidence
 
 STEPS = "budget.max_steps"
 EVALUATIONS = "budget.evaluations"
@@ -87,20 +88,35 @@ def beyond_reach(
     field, floor = _floor(limits)
     if limits.psnr_db is not None and limits.quality is not None:
         return _refused(field, f"{floor} are each reached, by no schedule both")
-    if limits.psnr_db is not None:
-        shown = [(evidence.psnr_db_of(limits.kept_by), steps) for evidence, steps in held if evidence]
-    else:
-        shown = [(evidence.quality_of(limits.kept_by), steps) for evidence, steps in held if evidence]
-    known = [(reached, steps) for reached, steps in shown if reached is not None]
-    if not known and limits.psnr_db is not None and any(evidence for evidence, _ in held):
-        what = f"what {100 * limits.kept_by:g} of 100 pictures reach was not measured"
-        return _refused(field, f"{what}; lower budget.kept_by, or measure more seeds (pacer schedules measure)")
+    measured = [(evidence, steps) for evidence, steps in held if evidence is not None]
+    known = [(told, steps) for evidence, steps in measured if (told := _shown(evidence, limits)) is not None]
+    if not known and limits.psnr_db is not None and measured:
+        what = f"what {_percent(limits.kept_by)} of 100 pictures reach was not measured"
+        way = _fewer(limits, measured) or "; lower budget.kept_by"
+        return _refused(field, f"{what}{way}, or measure more seeds (pacer schedules measure)")
     if not known:
         nothing, scales = "nothing was measured for this model, guidance_scale and size", _listed(elsewhere)
         way = f"ask for guidance_scale {scales}, where something was, or leave" if elsewhere else "leave"
         return _refused(field, f"{nothing}; {way} the floor out")
     most, steps = max(known)
-    return _refused(field, f"{floor} was not shown to be reached; the most is {most:.4g}, by {steps} steps")
+    reached = f"the most is {most:.4g}, by {steps} steps"
+    return _refused(field, f"{floor} was not shown to be reached; {reached}{_fewer(limits, measured)}")
+
+
+def _shown(evidence: Evidence, limits: Limits) -> float | None:
+    """What a floor may count on; None where nobody measured it."""
+    by = limits.kept_by
+    return evidence.psnr_db_of(by) if limits.psnr_db is not None else evidence.quality_of(by)
+
+
+def _fewer(limits: Limits, measured: Sequence[tuple[Evidence, int]]) -> str:
+    """By how many pictures at the most the floor is kept, to be asked for; nothing where by none that were counted."""
+    for share in sorted((share for share in SHARES if share < limits.kept_by), reverse=True):
+        relaxed = replace(limits, kept_by=share)
+        steps = [steps for evidence, steps in measured if relaxed.reached_by(evidence)]
+        if steps:
+            return f"; with budget.kept_by {share:g}, {min(steps)} steps keep it for {_percent(share)} of 100"
+    return ""
 
 
 def below_floor(limits: Limits, what: str, *, measured: bool) -> PacerError:
@@ -118,8 +134,12 @@ def _floor(limits: Limits) -> tuple[str, str]:
     """The field of the floor, of PSNR where there are both, and how it is said."""
     if limits.psnr_db is not None:
         together = "" if limits.quality is None else f" and {QUALITY} {limits.quality:g}"
-        return PSNR, f"{limits.psnr_db:g} dB for {100 * limits.kept_by:g} of 100 pictures{together}"
+        return PSNR, f"{limits.psnr_db:g} dB for {_percent(limits.kept_by)} of 100 pictures{together}"
     return QUALITY, f"{limits.quality:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}"
 
 
 def _listed(scales: Sequence[float]) -> str:

@@ -48,7 +48,7 @@ PLAN_CASES: list[tuple[dict[str, Any], int, str, str | None, str]] = [
     ({"budget": {"min_quality": 1.01}}, 422, "invalid_request", "budget.min_quality", "at most 1, is 1.01"),
     ({"budget": {"min_quality": "0.9"}}, 422, "invalid_request", "budget.min_quality", "number"),
     ({"budget": {"min_psnr_db": -3}}, 422, "invalid_request", "budget.min_psnr_db", "above 0, is -3"),
-    ({"budget": {"min_psnr_db": 300}}, 422, "invalid_request", "budget.min_psnr_db", "300 dB for 90 of 100 pictures"),
+    ({"budget": {"min_psnr_db": 300}}, 422, "invalid_request", "budget.min_psnr_db", "300 dB for 98 of 100 pictures"),
     ({"budget": {"kept_by": 0.9, "steps": 4}}, 422, "invalid_request", "budget.kept_by", "give min_psnr_db"),
     ({"budget": {"kept_by": 0.99, "min_psnr_db": 9}}, 422, "invalid_request", "budget.kept_by", "0.5 to 0.98, is 0.99"),
     ({"budget": {"kept_by": 1.5, "min_psnr_db": 9}}, 422, "invalid_request", "budget.kept_by", "0.5 to 0.98, is 1.5"),

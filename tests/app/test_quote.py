@@ -55,7 +55,7 @@ def test_a_budget_in_evaluations_is_kept_and_told() -> None:
 
 
 def test_a_floor_buys_the_cheapest_that_reaches_it() -> None:
-    ended = CliRunner().invoke(app, ["plan", "--min-psnr-db=40", "--max-steps=12", "--json"])
+    ended = CliRunner().invoke(app, ["plan", "--min-psnr-db=40", "--kept-by=0.9", "--max-steps=12", "--json"])
     assert ended.exit_code == 0, ended.output
     planned = json.loads(ended.stdout)
     assert {kept["by"]: kept["least"] for kept in planned["predicted_quality_db"]["kept"]}[0.9] >= 40
@@ -142,7 +142,7 @@ def test_milliseconds_that_no_schedule_keeps_are_told_with_what_it_takes(
 
 
 def test_a_floor_follows_from_the_prompt() -> None:
-    floor = ("plan", "--min-psnr-db=40")
+    floor = ("plan", "--min-psnr-db=40", "--kept-by=0.9")
     hard = told(*floor, "--prompt=a red circle on a white background")
     easy = told(*floor, "--prompt=four green stars on a gray background")
     assert easy["by_prompt"]

@@ -27,6 +27,10 @@ def errors(
     return PromptErrors(prompts, STEPS, psnr_db, share, single=single)
 
 
+FIGURE = Figure(mean=36.5, low=36.0, high=37.0)
+SHOWN = Evidence(psnr_db=FIGURE, latent_mse=FIGURE, seeds=64, seed_offset=0, teacher_steps=50)
+
+
 def test_words_are_told_apart_whatever_their_case_and_marks() -> None:
     assert words_of("A red circle, a RED star!") == ("a", "circle", "red", "star")
 
@@ -49,7 +53,7 @@ def test_floors_are_kept_by_the_share_that_was_promised_of_new_prompts() -> None
     for share in (0.5, 0.9, 0.98):
         for place, steps in enumerate(STEPS):
             told = [curves.of(prompt) for prompt in new.prompts]
-            least = [0.0 if each is None else each.psnr_db_of(steps, share) for each in told]
+            least = [0.0 if each is None else each.evidence(steps, SHOWN).psnr_db_of(share) for each in told]
             kept = (new.psnr_db[:, place] >= np.array(least, dtype=np.float64)).mean()
             assert share - 0.01 <= kept <= share + 0.5 * (1 - share) + 0.02
 
@@ -58,7 +62,7 @@ def test_where_words_tell_nothing_they_are_given_no_weight() -> None:
     draws = np.random.default_rng(3)
     noise = PromptErrors(errors(400).prompts, STEPS, 30 + 5 * draws.normal(size=(400, 3)))
     curves = fit_prompts(noise)
-    assert np.abs(curves.psnr_db.weights).max() < 1.0
+    assert np.abs(curves.psnr_db.each).max() < 1.0
     assert max(curves.psnr_db.explained) < 0.02
 
 
@@ -81,10 +85,16 @@ def test_evidence_moves_to_the_prompt() -> None:
     moved = told.evidence(4, shown)
     assert moved.psnr_db.mean == pytest.approx(32.0, abs=0.7)
     assert moved.psnr_db.mean - moved.psnr_db.low == pytest.approx(0.5)
-    assert moved.psnr_db_of(0.9) == told.psnr_db_of(4, 0.9) == pytest.approx(32.0 - 1.28 * 2, abs=0.7)
+    least = moved.psnr_db_of(0.9)
+    assert least == pytest.approx(32.0 - 1.28 * 2, abs=0.7)
+    assert curves.needed_psnr_db(least, 4, 0.9) == pytest.approx(told.psnr_db[1])
+    assert curves.needed_psnr_db(least, 4, 0.99) == np.inf, "of so many nobody measured it"
     assert moved.quality is not None
     assert moved.quality.mean == pytest.approx(0.64, abs=0.02)
-    assert moved.quality_of(0.9) == told.quality_of(4, 0.9, shown)
+    least = moved.quality_of(0.9)
+    assert least is not None
+    assert told.quality is not None
+    assert curves.needed_quality(least, 4, 0.9, shown) == pytest.approx(told.quality[1])
     assert (told.knows(4), told.knows(5)) == (True, False)
 
 
@@ -98,7 +108,7 @@ def test_of_a_task_score_the_interval_is_taken_over() -> None:
     told = curves.of("a red star please")
     assert told is not None
     assert told.quality is not None
-    assert told.quality_of(4, 0.9, shown) == pytest.approx(told.quality[1] - 0.03)
+    assert curves.needed_quality(0.5, 4, 0.9, shown) == pytest.approx(0.53)
     assert told.evidence(4, shown).kept_ssim == ()
 
 
@@ -140,5 +150,5 @@ def test_a_quality_of_which_words_tell_nothing_is_left_to_all_pictures() -> None
     shown = Evidence(psnr_db=figure, latent_mse=figure, quality=figure, seeds=64, seed_offset=0, teacher_steps=50)
     told = curves.of("a red star please")
     assert told is not None
-    assert told.quality_of(4, 0.9, shown) == 0.4
+    assert [curves.needed_quality(floor, 4, 0.9, shown) for floor in (0.4, 0.41)] == [-np.inf, np.inf]
     assert told.evidence(4, shown).quality == figure

@@ -74,7 +74,7 @@ class Judged:
             yield saving(floor, expected, means, self.steps), float(np.mean(oracle))
 
     def kept(self, floor_db: float, *, by_prompt: bool) -> tuple[float, float]:
-        """Mean steps of the cheapest budgets that keep a floor for 90 of 100 pictures, and the share that kept it."""
+        """Mean steps of the cheapest budgets that keep a floor for as many pictures as by default, and the share that kept it."""
         if by_prompt:
             least = self.told_db + next(each.offsets for each in self.curves.kept_psnr_db if each.by >= KEPT_BY)
         else:

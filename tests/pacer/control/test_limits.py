@@ -34,7 +34,7 @@ def entry(steps: int, psnr: float, quality: float | None) -> Entry:
     mse = Figure(mean=0.1, low=0.1, high=0.1)
     share = None if quality is None else Figure(mean=quality + 0.01, low=quality, high=quality + 0.02)
     figure = Figure(mean=psnr + 1, low=psnr, high=psnr + 2)
-    shares = ((0.5, 1.0), (0.9, 0.0), (0.98, -2.0))[: 1 if quality is None else 3]
+    shares = ((0.5, 3.0), (0.9, 2.0), (0.98, 0.0))[: 1 if quality is None else 3]
     evidence = Evidence(
         psnr_db=figure,
         kept_psnr_db=tuple(Kept(by=by, least=psnr + more) for by, more in shares),
@@ -111,7 +111,7 @@ def refused(**fields: Any) -> PacerError:
         ({"min_quality": 0.87}, "ab2", 7),
         ({"min_quality": 0.87, "min_psnr_db": 38.0}, "ab2", 9),
         ({"min_quality": 0.87, "min_steps": 9}, "ab2", 9),
-        ({"min_psnr_db": 31.0, "kept_by": 0.5, "solver": "euler"}, "euler", 8),
+        ({"min_psnr_db": 31.0, "kept_by": 0.5, "solver": "euler"}, "euler", 7),
         ({"min_psnr_db": 30.0, "steps": 12}, "ab2", 12),
         ({"min_psnr_db": 30.0, "latency_s": 0.31}, "ab2", 5),
     ],
@@ -182,7 +182,7 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
             {"min_psnr_db": 99.0},
             INVALID,
             "min_psnr_db",
-            "99 dB for 90 of 100 pictures was not shown to be reached; the most is 44",
+            "99 dB for 98 of 100 pictures was not shown to be reached; the most is 44",
         ),
         ({"min_psnr_db": 30.0, "steps": 4}, INVALID, "min_psnr_db", "were not shown to reach 30 dB"),
         ({"min_psnr_db": 30.0, "schedule": "karras"}, INVALID, "min_psnr_db", "were never measured"),
@@ -197,13 +197,25 @@ INVALID, LATE = ErrorKind.invalid_request, ErrorKind.deadline_unreachable
             {"min_psnr_db": 41, "kept_by": 0.95, "max_steps": 9},
             INVALID,
             "min_psnr_db",
-            "95 of 100 pictures needs 12 steps",
+            "95 of 100 pictures needs 11 steps",
         ),
         (
             {"min_psnr_db": 20, "kept_by": 0.9, "solver": "euler"},
             INVALID,
             "min_psnr_db",
             "what 90 of 100 pictures reach was",
+        ),
+        (
+            {"min_psnr_db": 45},
+            INVALID,
+            "min_psnr_db",
+            "by 12 steps; with budget.kept_by 0.9, 12 steps keep it for 90 of 100",
+        ),
+        (
+            {"min_psnr_db": 30, "solver": "euler"},
+            INVALID,
+            "min_psnr_db",
+            "with budget.kept_by 0.5, 6 steps keep it for 50",
         ),
         ({"min_psnr_db": 20, "min_quality": 0.99}, INVALID, "min_quality", "0.99 was not shown to be reached"),
         ({"min_psnr_db": 99, "min_quality": 0.5}, INVALID, "min_psnr_db", "the most is 44, by 12 steps"),
@@ -240,7 +252,7 @@ def test_two_floors_that_no_schedule_keeps_both_are_named_together() -> None:
     registry = Registry.of([schedule("ab2", entry(8, 36.0, 0.9)), schedule("euler", entry(8, 50.0, 0.5))])
     error = refused(registry=registry, min_psnr_db=45.0, min_quality=0.8)
     assert (error.kind, error.field) == (INVALID, "budget.min_psnr_db")
-    assert "45 dB for 90 of 100 pictures and budget.min_quality 0.8 are each reached, by no schedule both" in str(error)
+    assert "45 dB for 98 of 100 pictures and budget.min_quality 0.8 are each reached, by no schedule both" in str(error)
 
 
 def test_when_only_the_wait_is_in_the_way_it_says_when_to_come_back() -> None:
@@ -289,7 +301,13 @@ def test_a_distilled_model_keeps_to_its_native_steps() -> None:
 
 
 def test_a_floor_that_fewer_pictures_keep_takes_fewer_steps() -> None:
-    assert [planned(min_psnr_db=41.0, kept_by=share).steps for share in (0.5, 0.9, 0.92, 0.98)] == [10, 11, 12, 12]
+    assert [planned(min_psnr_db=41.0, kept_by=share).steps for share in (0.5, 0.9, 0.92, 0.98, None)] == [
+        9,
+        10,
+        11,
+        11,
+        11,
+    ]
 
 
 def test_the_plan_tells_what_was_expected() -> None:

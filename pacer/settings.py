@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     quality_budgets: dict[QualityLevel, dict[str, int | float]] = Field(
         default={},
         description="Whole budgets that quality levels stand for instead of steps, such as "
-        '{"high": {"min_psnr_db": 45, "max_steps": 20}, "low": {"latency_ms": 800, "min_steps": 4}}.',
+        '{"high": {"min_psnr_db": 45, "kept_by": 0.95, "max_steps": 20}, "low": {"latency_ms": 800, "min_steps": 4}}.',
     )
     max_images: int = Field(default=10, ge=1, le=10, description="Most images of one request (OpenAI's n).")
     queue_limit: int = Field(default=256, ge=1, description="Jobs that may wait per model before 429.")

@@ -65,7 +65,12 @@ class Budget(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "minProperties": 1,
-            "examples": [{"steps": 6}, {"evaluations": 12}, {"latency_ms": 500}, {"min_psnr_db": 45, "max_steps": 12}],
+            "examples": [
+                {"steps": 6},
+                {"evaluations": 12},
+                {"latency_ms": 500},
+                {"min_psnr_db": 45, "kept_by": 0.9, "max_steps": 12},
+            ],
         }
     )
 
@@ -101,8 +106,8 @@ class Budget(Strict):
     kept_by: Share = Field(
         default=None,
         json_schema_extra=_without_default,
-        description="share of the pictures by which a floor is kept, 0.5 to 0.98; 0.98 by default, fewer are cheaper. Task scores are of "
-        "many pictures, and kept in the mean",
+        description="share of the pictures by which a floor is kept, 0.5 to 0.98; 0.98 by default, and fewer are "
+        "cheaper. Task scores are of many pictures, and kept in the mean",
     )
     min_steps: Spendable = Field(default=None, json_schema_extra=_without_default, description="fewest steps")
     max_steps: Spendable = Field(default=None, json_schema_extra=_without_default, description="most steps")

@@ -120,7 +120,9 @@ class PacerSearch:
         tables = self._starts(steps, starts)[: spent.starts]
         found = descend(tables, self._calibration, self._validation, options)
         found = replace(found, evaluations=spent.started + found.evaluations)
-        return self._again(found, spent.again) if spent.again else found
+        for seeds in spent.again:
+            found = self._again(found, seeds)
+        return found
 
     def _again(self, found: Descended, seeds: int) -> Descended:
         """Move every number once more, times with them, which stayed in the rounds over many seeds."""

@@ -43,8 +43,10 @@ class PacerOptions:
         largest: most steps at which derivatives are worth their price; above, a budget goes on from the better of a fit
             and of what was found for a step less.
         beyond: seeds of each round over many that is made there.
-        rounds_until: most steps at which such a round is made where a step less is known: later ones gain little.
-        spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds.
+        rounds_until: most steps at which such a round is made where a step less is known, at even ones: later ones gain
+            little.
+        spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds. What
+            carries longer ones is refined once more beyond that.
         newton: of the descent; its rounds but the last over many seeds are set from the above.
     """
 
@@ -61,7 +63,7 @@ class PacerOptions:
     anchors: int = 8
     largest: int = 12
     beyond: tuple[int, ...] = (96,)
-    rounds_until: int = 15
+    rounds_until: int = 14
     spend: int = 62_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
@@ -73,9 +75,14 @@ class PacerOptions:
         """Whether a budget goes on from what was found for a step less, where that is known."""
         return steps > self.largest or (steps > self.anchors and steps % 2 == 1)
 
+    def carries(self, steps: int) -> bool:
+        """Whether it is the last budget of its kind, from which longer ones go on: worth spending more."""
+        return steps in (self.anchors, self.largest)
+
     def growing(self, steps: int) -> NewtonOptions:
         """The descent from what was found for a step less: a round over many seeds, or none."""
-        return self.going_on(steps) if steps <= self.rounds_until else replace(self.newton, rounds=(), many=())
+        rounds = steps <= self.largest or (steps <= self.rounds_until and steps % 2 == 0)
+        return self.going_on(steps) if rounds else replace(self.newton, rounds=(), many=())
 
     def going_on(self, steps: int) -> NewtonOptions:
         """The descent from a table that was found before: only rounds over many seeds."""
@@ -91,8 +98,7 @@ class Outlay:
         starts: from how many of them the first round is made.
         rounds: seeds that each round measures.
         many: the same of the last rounds, over many seeds.
-        again: seeds of a round that moves every number once more, with as many last rounds after it; 0 where there is
-            none.
+        again: seeds of each round that moves every number once more, with as many last rounds after it.
         evaluations: guided evaluations, all in all.
     """
 
@@ -101,7 +107,7 @@ class Outlay:
     rounds: tuple[int, ...]
     many: tuple[int, ...]
     evaluations: int
-    again: int = 0
+    again: tuple[int, ...] = ()
 
     @classmethod
     def going_on(cls, options: PacerOptions, steps: int, *, seeds: int, validation: int, tables: int = 1) -> Self:
@@ -158,10 +164,18 @@ class Outlay:
         rounds, moved = _later_rounds(options, steps, left, seeds=seeds, validation=validation)
         many, left = options.newton.many, left - moved
         again, repeated = _again(options, steps, left, seeds=seeds, validation=validation)
-        left -= repeated
+        left -= len(again) * repeated
         if not (rounds or again) and (more := _more_rounds(options, left // steps, seeds, validation)):
             many, left = more.many + many, left - steps * more.finish(seeds, validation)
-        return cls(started, starts, (first, *rounds), many, options.spend - left, again)
+        outlay = cls(started, starts, (first, *rounds), many, options.spend - left, again)
+        return outlay._once_more(repeated or finish) if options.carries(steps) else outlay
+
+    def _once_more(self, evaluations: int) -> Self:
+        """The same with its last stage made twice, which takes so many evaluations."""
+        once_more = replace(self, evaluations=self.evaluations + evaluations)
+        if self.again:
+            return replace(once_more, again=self.again + self.again[-1:])
+        return replace(once_more, many=self.many + self.many[-1:])
 
 
 def _started(options: PacerOptions, steps: int, seeds: int, validation: int, given: int = 0) -> int:
@@ -186,14 +200,14 @@ def _later_rounds(
     return (each,) * count, count * each * cost + tries[count]
 
 
-def _again(options: PacerOptions, steps: int, left: int, *, seeds: int, validation: int) -> tuple[int, int]:
-    """Seeds of one more round that moves every number, and its cost with the last rounds; 0 where it is too dear."""
+def _again(options: PacerOptions, steps: int, left: int, *, seeds: int, validation: int) -> tuple[tuple[int, ...], int]:
+    """Seeds of one more round that moves every number, and its cost with the last rounds; none where it is too dear."""
     cost, look, newton = moved_cost(steps), steps * validation, options.newton
     if not _CHEAP < _price(options, steps, seeds) <= _BEARABLE:
-        return 0, 0
+        return (), 0
     besides = steps * newton.finish(seeds, validation) + (1 + looks(len(newton.dampings), 0)) * look
     measured = min(options.most, seeds, (left - besides) // cost)
-    return (measured, measured * cost + besides) if measured >= min(_FEWEST, seeds) else (0, 0)
+    return ((measured,), measured * cost + besides) if measured >= min(_FEWEST, seeds) else ((), 0)
 
 
 def _price(options: PacerOptions, steps: int, seeds: int) -> float:

@@ -73,13 +73,18 @@ class Judged:
             oracle = [saving(floor, halves[:, one], halves[:, 1 - one], self.steps).share for one in (0, 1)]
             yield saving(floor, expected, means, self.steps), float(np.mean(oracle))
 
+    @property
+    def share(self) -> float:
+        """By how many pictures floors are judged: as by default, or by the most that the prompts tell of."""
+        return max(each.by for each in self.curves.kept_psnr_db if each.by <= KEPT_BY)
+
     def kept(self, floor_db: float, *, by_prompt: bool) -> tuple[float, float]:
-        """Mean steps of the cheapest budgets that keep a floor for as many pictures as by default, and the share that kept it."""
+        """Mean steps of the cheapest budgets that keep a floor for `share` of the pictures, and by how many it was."""
         if by_prompt:
-            least = self.told_db + next(each.offsets for each in self.curves.kept_psnr_db if each.by >= KEPT_BY)
+            least = self.told_db + next(each.offsets for each in self.curves.kept_psnr_db if each.by == self.share)
         else:
             shown = {entry.steps: entry.evidence for entry in self.schedule.entries if entry.evidence is not None}
-            known = [shown[steps].psnr_db_of(KEPT_BY) if steps in shown else None for steps in self.curves.steps]
+            known = [shown[steps].psnr_db_of(self.share) if steps in shown else None for steps in self.curves.steps]
             least = np.tile([-np.inf if each is None else each for each in known], (len(self.errors.prompts), 1))
         reached = least >= floor_db
         place = np.where(reached.any(1), reached.argmax(1), len(self.steps) - 1)
@@ -122,7 +127,7 @@ def _saved(judged: Judged) -> Grid:
 
 
 def _floors(judged: Judged) -> Grid:
-    title = f"floors for {100 * KEPT_BY:g} of 100 pictures"
+    title = f"floors for {100 * judged.share:g} of 100 pictures"
     grid = Grid("dB", "steps of all prompts", "kept by", "steps by the prompt", "kept by", title=title)
     for floor in _FLOORS_DB:
         cells = (judged.kept(floor, by_prompt=by_prompt) for by_prompt in (False, True))

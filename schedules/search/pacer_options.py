@@ -43,10 +43,9 @@ class PacerOptions:
         largest: most steps at which derivatives are worth their price; above, a budget goes on from the better of a fit
             and of what was found for a step less.
         beyond: seeds of each round over many that is made there.
-        rounds_until: most steps at which such a round is made where a step less is known, at even ones: later ones gain
-            little.
-        spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds. What
-            carries longer ones is refined once more beyond that.
+        rounds_until: most steps at which such a round is made where a step less is known: later ones gain little.
+        spend: most guided evaluations for one budget: larger ones get by with fewer starts, rounds and seeds. At
+            `anchors` steps every number moves once more beyond that, since longer budgets go on from there.
         newton: of the descent; its rounds but the last over many seeds are set from the above.
     """
 
@@ -63,7 +62,7 @@ class PacerOptions:
     anchors: int = 8
     largest: int = 12
     beyond: tuple[int, ...] = (96,)
-    rounds_until: int = 14
+    rounds_until: int = 15
     spend: int = 62_000
     newton: NewtonOptions = field(default_factory=NewtonOptions)
 
@@ -75,14 +74,9 @@ class PacerOptions:
         """Whether a budget goes on from what was found for a step less, where that is known."""
         return steps > self.largest or (steps > self.anchors and steps % 2 == 1)
 
-    def carries(self, steps: int) -> bool:
-        """Whether it is the last budget of its kind, from which longer ones go on: worth spending more."""
-        return steps in (self.anchors, self.largest)
-
     def growing(self, steps: int) -> NewtonOptions:
         """The descent from what was found for a step less: a round over many seeds, or none."""
-        rounds = steps <= self.largest or (steps <= self.rounds_until and steps % 2 == 0)
-        return self.going_on(steps) if rounds else replace(self.newton, rounds=(), many=())
+        return self.going_on(steps) if steps <= self.rounds_until else replace(self.newton, rounds=(), many=())
 
     def going_on(self, steps: int) -> NewtonOptions:
         """The descent from a table that was found before: only rounds over many seeds."""
@@ -164,18 +158,12 @@ class Outlay:
         rounds, moved = _later_rounds(options, steps, left, seeds=seeds, validation=validation)
         many, left = options.newton.many, left - moved
         again, repeated = _again(options, steps, left, seeds=seeds, validation=validation)
-        left -= len(again) * repeated
+        left -= repeated
         if not (rounds or again) and (more := _more_rounds(options, left // steps, seeds, validation)):
             many, left = more.many + many, left - steps * more.finish(seeds, validation)
-        outlay = cls(started, starts, (first, *rounds), many, options.spend - left, again)
-        return outlay._once_more(repeated or finish) if options.carries(steps) else outlay
-
-    def _once_more(self, evaluations: int) -> Self:
-        """The same with its last stage made twice, which takes so many evaluations."""
-        once_more = replace(self, evaluations=self.evaluations + evaluations)
-        if self.again:
-            return replace(once_more, again=self.again + self.again[-1:])
-        return replace(once_more, many=self.many + self.many[-1:])
+        if steps == options.anchors:
+            again, left = again * 2, left - repeated
+        return cls(started, starts, (first, *rounds), many, options.spend - left, again)
 
 
 def _started(options: PacerOptions, steps: int, seeds: int, validation: int, given: int = 0) -> int:

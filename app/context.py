@@ -30,6 +30,8 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
+        # A connection whose reading was paused for a large body goes on in the context of that body's request.
+        structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
                 await self._app(scope, receive, exchange.send)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -7,8 +8,10 @@ import sys
 
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from app import problems
@@ -30,6 +33,29 @@ def test_any_other_is_replaced(client: httpx2.Client, given: str | None) -> None
 def test_every_answer_says_what_it_took(client: httpx2.Client) -> None:
     for path in ("/healthz", "/v1/models", "/nowhere"):
         assert re.fullmatch(r"total;dur=[0-9]+\.[0-9]", client.get(path).headers["server-timing"])
+
+
+async def _unread() -> Message:
+    raise AssertionError("nobody reads the body")
+
+
+async def _unsent(_message: Message) -> None:
+    """What is answered is of no matter."""
+
+
+def test_nothing_is_left_of_the_request_before_on_a_connection() -> None:
+    seen: list[dict[str, object]] = []
+
+    async def inner(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    async def asked() -> None:
+        structlog.contextvars.bind_contextvars(model="another's")
+        scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": []}
+        await RequestContext(inner)(scope, _unread, _unsent)
+
+    asyncio.run(asked())
+    assert [set(each) for each in seen] == [{"request_id"}]
 
 
 def test_server_timing_is_in_milliseconds() -> None:

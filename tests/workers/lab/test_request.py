@@ -25,10 +25,10 @@ def test_broken_budgets_are_refused(text: str) -> None:
     [
         ({"solver": "rk45"}, "solver: must be one of euler"),
         ({"budgets": (4, 2)}, "budgets: must rise"),
-        ({"grid": 6, "teacher_steps": 60}, r"path_budget: must be in 1\.\.6"),
+        ({"grid": 5, "teacher_steps": 60}, r"path_budget: must be in 1\.\.5"),
         ({"seeds": 0}, "seeds: must be at least 1, is 0"),
         ({"held_out": 0}, "held_out: must be at least 1, is 0"),
-        ({"teacher_steps": 50}, "teacher_steps: must be a multiple of the grid's 40"),
+        ({"teacher_steps": 50}, "teacher_steps: must be a multiple of the grid's 20"),
         ({"baselines": ("uniform", "best")}, "'best' is not"),
         ({"baselines": ()}, "at least one"),
         ({"seeds": 4}, r"screen: must be in 1\.\.4"),

@@ -53,10 +53,10 @@ class SearchRequest:
     validation: int = 64
     held_out: int = 128
     seed_offset: int = 0
-    grid: int = 40
-    path_budget: int = 8
+    grid: int = 20
+    path_budget: int = 6
     path_seeds: int = 32
-    teacher_steps: int = 120
+    teacher_steps: int = 100
     refine: int = 60
     screen: int = 12
     cost: Cost = "x0"

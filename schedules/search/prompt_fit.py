@@ -23,6 +23,7 @@ _FOLDS = 8
 _LEAST = 5  # prompts that must have a word for it to count
 _MOST = 500  # words
 _TELLS = 0.02  # mean share of a quality's variance, below which choosing by the words is choosing by chance
+_ALIKE = 1e-12  # a variance that is none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +113,7 @@ def _left(present: FloatArray, target: FloatArray, folds: NDArray[np.int64], rid
 
 def _unexplained(present: FloatArray, target: FloatArray, folds: NDArray[np.int64], ridge: float) -> float:
     """Share of the variance that is left, the mean over budgets."""
-    variance = np.maximum(target.var(0), 1e-12)
+    variance = np.maximum(target.var(0), _ALIKE)
     return float((np.square(_left(present, target, folds, ridge)).mean(0) / variance).mean())
 
 
@@ -121,7 +122,9 @@ def _regression(present: FloatArray, target: FloatArray, folds: NDArray[np.int64
     ridge = min(_RIDGES, key=lambda each: _unexplained(present, target, folds, each))
     weights, none = _solve(present, target, ridge)
     left = _left(present, target, folds, ridge)
-    explained = 1 - np.square(left).mean(0) / np.maximum(target.var(0), 1e-12)
+    variance = target.var(0)
+    # Where all pictures are alike there is nothing to tell, which must not count as told.
+    explained = np.where(variance > _ALIKE, 1 - np.square(left).mean(0) / np.maximum(variance, _ALIKE), 0.0)
     regression = Regression(
         none=tuple(none.tolist()),
         each=tuple(map(tuple, weights.tolist())),

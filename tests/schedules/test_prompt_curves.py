@@ -152,3 +152,11 @@ def test_a_quality_of_which_words_tell_nothing_is_left_to_all_pictures() -> None
     assert told is not None
     assert [curves.needed_quality(floor, 4, 0.9, shown) for floor in (0.4, 0.41)] == [-np.inf, np.inf]
     assert told.evidence(4, shown).quality == figure
+
+
+def test_a_quality_that_all_pictures_have_alike_is_not_told_by_the_words() -> None:
+    measured = errors(400)
+    chance = np.random.default_rng(2).normal(size=(400, 3))
+    chance[:, 1] = 1.0
+    curves = fit_prompts(PromptErrors(measured.prompts, STEPS, measured.psnr_db, chance))
+    assert curves.quality is None

@@ -331,10 +331,7 @@ def test_a_dtype_that_is_asked_for_is_the_schedules_too(bench_of: MakeBench, req
 
 def test_a_search_of_all_budgets_costs_no_more_than_the_published_one(bench_of: MakeBench) -> None:
     """OSS takes 538,000 guided steps with 256 samples and N = 100; the defaults, teachers included, keep to that."""
-    request = SearchRequest(
-        LEARNED, tuple(range(1, 21)), 1.5, seeds=256, validation=64,
-        baselines=LEARNED_FLOW,
-    )  # fmt: skip
+    request = SearchRequest(LEARNED, tuple(range(1, 21)), 1.5, seeds=256, validation=64, baselines=LEARNED_FLOW)
     run = bench_of(request)
     forwards = paths_cost(run) + sum(budget_cost(run, steps) for steps in request.budgets)
     guided = forwards / run.branches + (request.seeds + request.validation) * request.teacher_steps
